@@ -1,0 +1,122 @@
+"""Objects by path over obstore: ``file://`` on one machine, ``s3://`` and others by URL.
+
+Paths are relative, with ``/``. Every write is whole or not at all: the file store writes beside the target
+and renames, object stores publish on completion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
+from obstore.store import LocalStore, ObjectStore, from_url
+
+from models.contract.errors import StoreFull, StoreUnavailable
+
+FULL_MARKS = ("No space left", "os error 28", "os error 122", "Quota exceeded", "os error 27")
+
+
+class ObjectMissing(KeyError):
+    """The store holds no object at this path."""
+
+
+class ArtifactStore:
+    """The store behind datasets, checkpoints and versions. Safe to use from several threads."""
+
+    def __init__(self, url: str) -> None:
+        """Open the store at ``url``; a ``file://`` folder is made if missing.
+
+        Raises:
+            StoreUnavailable: the URL cannot be opened; says why.
+        """
+        self.url = url
+        try:
+            self._store = _open(url)
+        except (BaseError, ValueError, OSError) as error:
+            message = f"The artifact store {url} cannot be opened: {error}. Check LECTERN_STORE_URL."
+            raise StoreUnavailable(message) from error
+
+    def put(self, path: str, data: bytes | Path) -> None:
+        """Write an object, replacing what was there; a ``Path`` is streamed from disk."""
+        with _translated(path):
+            obstore.put(self._store, path, data)
+
+    def put_if_absent(self, path: str, data: bytes) -> bool:
+        """Write an object unless one exists; return whether it was written."""
+        with _translated(path):
+            try:
+                obstore.put(self._store, path, data, mode="create")
+            except AlreadyExistsError:
+                return False
+        return True
+
+    def get(self, path: str) -> bytes:
+        """Return an object's bytes.
+
+        Raises:
+            ObjectMissing: there is none.
+        """
+        with _translated(path):
+            return bytes(obstore.get(self._store, path).bytes())
+
+    def stream(self, path: str, chunk_bytes: int = 2**20) -> Iterator[bytes]:
+        """Yield an object's bytes in chunks."""
+        with _translated(path):
+            for chunk in obstore.get(self._store, path).stream(min_chunk_size=chunk_bytes):
+                yield bytes(chunk)
+
+    def exists(self, path: str) -> bool:
+        """Return whether there is an object at ``path``."""
+        with _translated(path):
+            try:
+                obstore.head(self._store, path)
+            except (NotFoundError, FileNotFoundError):
+                return False
+        return True
+
+    def folders(self, prefix: str) -> list[str]:
+        """Return the names of the folders directly under ``prefix``, sorted."""
+        with _translated(prefix):
+            listing = obstore.list_with_delimiter(self._store, prefix)
+        return sorted(path.rstrip("/").rsplit("/", 1)[-1] for path in listing["common_prefixes"])
+
+    def names(self, prefix: str) -> list[str]:
+        """Return the names of the objects directly under ``prefix``, sorted."""
+        with _translated(prefix):
+            listing = obstore.list_with_delimiter(self._store, prefix)
+        return sorted(item["path"].rsplit("/", 1)[-1] for item in listing["objects"])
+
+    def delete(self, path: str) -> None:
+        """Remove an object; one that does not exist is no error."""
+        with _translated(path):
+            try:
+                obstore.delete(self._store, path)
+            except (NotFoundError, FileNotFoundError):
+                return
+
+
+def _open(url: str) -> ObjectStore:
+    parsed = urlparse(url)
+    if parsed.scheme == "file":
+        return LocalStore(prefix=Path(unquote(parsed.path)), mkdir=True)
+    return from_url(url)
+
+
+@contextmanager
+def _translated(path: str) -> Iterator[None]:
+    """Turn obstore's errors into ours."""
+    try:
+        yield
+    except (NotFoundError, FileNotFoundError) as error:
+        raise ObjectMissing(path) from error
+    except (BaseError, OSError) as error:
+        text = str(error)
+        if any(mark in text for mark in FULL_MARKS):
+            message = f"No space left to write '{path}' in the artifact store; free some space and try again."
+            raise StoreFull(message) from error
+        message = f"The artifact store failed at '{path}': {text.splitlines()[0] if text else type(error).__name__}"
+        raise StoreUnavailable(message) from error

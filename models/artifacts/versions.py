@@ -1,0 +1,185 @@
+"""Published versions in the store: exactly one per job, whole or not at all.
+
+Parts lie under the job and attempt that exported them: ``{project}/jobs/{job}/{attempt}/{file}``. Publishing
+puts ``{project}/models/{model}/by-job/{job}.json`` (which attempt won, and from which number to look for a
+free one) and then ``…/versions/{number}.json`` (the manifest), each only if absent. Whoever publishes the same
+job again, at any moment and in any order, walks the same numbers from the same start and finds the version
+that is already there. A deleted version leaves a tombstone, so a number is never used twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import orjson
+
+from models.artifacts.store import ArtifactStore, ObjectMissing
+from models.contract.config import Options
+from models.contract.errors import AliasNotFound, ModelNotFound, ValidationFailed, VersionInUse, VersionNotFound
+from models.contract.manifest import Manifest
+
+
+class _Marker(Options):
+    """What ``by-job`` says: the manifest of the winning attempt, with the first number to try."""
+
+    manifest: Manifest
+
+
+@dataclass(frozen=True)
+class ModelListing:
+    """The versions and aliases of one model, as they stood in the store."""
+
+    versions: tuple[int, ...]
+    aliases: Mapping[str, int]
+
+    def resolve(self, model: str, wanted: str | None) -> int:
+        """Return the version that ``wanted`` means: a number, an alias, or by default ``production`` or the newest.
+
+        Raises:
+            VersionNotFound: no such version or alias; names those there are.
+        """
+        if wanted is None:
+            production = self.aliases.get("production")
+            return production if production in self.versions else self.versions[-1]
+        number = int(wanted) if wanted.isascii() and wanted.isdigit() and len(wanted) < 10 else self.aliases.get(wanted)
+        if number not in self.versions:
+            known = [*map(str, self.versions), *self.aliases]
+            raise VersionNotFound.named(f"version of '{model}' called", wanted, known)
+        return number
+
+
+class Versions:
+    """The published versions of one project."""
+
+    def __init__(self, store: ArtifactStore, project: str = "default") -> None:
+        """Keep the store."""
+        self._store = store
+        self._project = project
+
+    def part_path(self, job: str, attempt: int, file: str) -> str:
+        """Return where an attempt's exported file lies."""
+        return f"{self._project}/jobs/{job}/{attempt}/{file}"
+
+    def publish(self, manifest: Manifest) -> Manifest:
+        """Make a version exist and return it as published; the number in ``manifest`` is replaced.
+
+        The same job published again returns the version it already has.
+        """
+        root = self._root(manifest.model)
+        marker_path = f"{root}/by-job/{manifest.job}.json"
+        first = 1 + max(self._numbers(manifest.model), default=0)
+        marker = _Marker(manifest=manifest.model_copy(update={"version": first}))
+        if not self._store.put_if_absent(marker_path, marker.model_dump_json().encode()):
+            marker = _Marker.model_validate_json(self._store.get(marker_path))
+        number = marker.manifest.version
+        while True:
+            wanted = marker.manifest.model_copy(update={"version": number})
+            path = f"{root}/versions/{number}.json"
+            if self._store.put_if_absent(path, wanted.model_dump_json().encode()):
+                return wanted
+            if orjson.loads(self._store.get(path))["job"] == manifest.job:
+                return wanted
+            number += 1
+
+    def published(self, model: str, job: str) -> int | None:
+        """Return the version that ``job`` published, or None."""
+        for number in reversed(self._numbers(model)):
+            raw = orjson.loads(self._store.get(f"{self._root(model)}/versions/{number}.json"))
+            if raw["job"] == job:
+                return number
+        return None
+
+    def models(self) -> list[str]:
+        """Return the names of the models that have a version."""
+        return [name for name in self._store.folders(f"{self._project}/models") if self._numbers(name)]
+
+    def listing(self, model: str) -> ModelListing:
+        """Return the versions and aliases of a model.
+
+        Raises:
+            ModelNotFound: the model has no version.
+        """
+        root = self._root(model)
+        live = tuple(
+            number
+            for number in self._numbers(model)
+            if "deleted" not in orjson.loads(self._store.get(f"{root}/versions/{number}.json"))
+        )
+        if not live:
+            raise ModelNotFound.named("model", model, (name for name in self.models() if name != model))
+        aliases = {name: self._alias(model, name) for name in self._store.folders(f"{root}/aliases")}
+        return ModelListing(live, {name: number for name, number in aliases.items() if number is not None})
+
+    def manifest(self, model: str, number: int) -> Manifest:
+        """Return a version's manifest.
+
+        Raises:
+            VersionNotFound: there is no such version, or it was deleted.
+        """
+        try:
+            raw = orjson.loads(self._store.get(f"{self._root(model)}/versions/{number}.json"))
+        except ObjectMissing:
+            raw = {"deleted": True}
+        if "deleted" in raw:
+            raise VersionNotFound.named(f"version of '{model}' called", str(number))
+        return Manifest.model_validate(raw)
+
+    def read(self, path: str) -> bytes:
+        """Return the bytes of a part or probe.
+
+        Raises:
+            ObjectMissing: it was deleted or never there.
+        """
+        return self._store.get(path)
+
+    def set_alias(self, model: str, alias: str, number: int | None) -> None:
+        """Point ``alias`` at a version, or at nothing. Records are numbered; the highest wins.
+
+        Raises:
+            ValidationFailed: the alias is all digits or not a name.
+            VersionNotFound: the version does not exist.
+            AliasNotFound: nothing to remove.
+        """
+        if alias.isdigit() or not all(letter.isalnum() or letter in "_-." for letter in alias) or len(alias) > 64:
+            raise ValidationFailed.at("/alias", f"'{alias}' is not a name: use letters, digits, _, . and -, not digits alone")
+        listing = self.listing(model)
+        if number is None and alias not in listing.aliases:
+            raise AliasNotFound.named(f"alias of '{model}' called", alias, listing.aliases)
+        if number is not None and number not in listing.versions:
+            raise VersionNotFound.named(f"version of '{model}' called", str(number), map(str, listing.versions))
+        folder = f"{self._root(model)}/aliases/{alias}"
+        while True:
+            names = self._store.names(folder)
+            record = int(names[-1].removesuffix(".json")) + 1 if names else 1
+            if self._store.put_if_absent(f"{folder}/{record:012d}.json", orjson.dumps({"version": number})):
+                return
+
+    def delete(self, model: str, number: int) -> None:
+        """Delete a version: its manifest becomes a tombstone, then its parts go.
+
+        Raises:
+            VersionNotFound: there is no such version.
+            VersionInUse: an alias points at it; names the alias.
+        """
+        manifest = self.manifest(model, number)
+        pointing = [name for name, target in self.listing(model).aliases.items() if target == number]
+        if pointing:
+            message = f"Version {number} of '{model}' is what '{pointing[0]}' points at; move or delete the alias first."
+            raise VersionInUse(message)
+        tombstone = orjson.dumps({"job": manifest.job, "version": number, "deleted": True})
+        self._store.put(f"{self._root(model)}/versions/{number}.json", tombstone)
+        for path in [manifest.probe.path, *(part.path for part in manifest.parts.values())]:
+            self._store.delete(path)
+
+    def _alias(self, model: str, alias: str) -> int | None:
+        folder = f"{self._root(model)}/aliases/{alias}"
+        names = self._store.names(folder)
+        return orjson.loads(self._store.get(f"{folder}/{names[-1]}"))["version"] if names else None
+
+    def _numbers(self, model: str) -> list[int]:
+        names = self._store.names(f"{self._root(model)}/versions")
+        return sorted(int(name.removesuffix(".json")) for name in names)
+
+    def _root(self, model: str) -> str:
+        return f"{self._project}/models/{model}"

@@ -1,0 +1,43 @@
+"""The base of every options model: frozen, bounded, unknown keys refused. Used by request, job and manifest."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+
+from models.contract.errors import FieldError, ValidationFailed, validation_error
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+"""Name of a dataset or model: 1 to 64 letters, digits, ``_``, ``.`` or ``-``, starting with a letter or digit."""
+
+
+class Options(BaseModel):
+    """A frozen record whose unknown keys are errors and whose numbers are finite."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def parse(cls, value: object, prefix: str = "") -> Self:
+        """Return the validated options.
+
+        Raises:
+            ValidationFailed: a field is missing, unknown or out of its bounds; names each by JSON pointer.
+        """
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            failure = validation_error(error.errors(include_url=False, include_input=False), prefix)
+            raise _with_known_options(failure, sorted(cls.model_fields)) from error
+
+
+def _with_known_options(failure: ValidationFailed, known: list[str]) -> ValidationFailed:
+    unknown = any("does not exist" in item.detail for item in failure.errors)
+    if not unknown or not known:
+        return failure
+    listing = f"the options here are: {', '.join(known)}"
+    errors = [
+        FieldError(item.pointer, f"{item.detail} ({listing})") if "does not exist" in item.detail else item
+        for item in failure.errors
+    ]
+    return ValidationFailed("; ".join(f"{item.pointer}: {item.detail}" for item in errors[:5]), errors)

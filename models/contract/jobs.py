@@ -1,0 +1,131 @@
+"""The life of a job as gateway and workers agree on it: request, states, Redis keys and fields.
+
+The gateway submits, reads and asks for cancellation (``app/queue.py``); workers claim, renew, report and
+finish (``workers/claims.py``). Both use the keys and hash fields named here and nothing else.
+
+Hash ``job`` of one job, all values strings:
+
+``request`` JSON of :class:`JobRequest` with every default filled in · ``state`` · ``attempt`` (0 before the
+first claim) · ``max_attempts`` · ``token`` of the present holder · ``lease_expires_ms`` (Redis clock) ·
+``created`` ``started`` ``finished`` (RFC 3339) · ``progress`` JSON · ``error`` JSON problem · ``version`` ·
+``cancel_requested`` "1" once asked · ``publishing`` "1" past the point of no return · ``resumed_from`` job id ·
+``idempotency_key``.
+
+Events: ``state`` ``{"state", "attempt"}`` (a final one adds ``model``, ``version`` or ``error``) ·
+``progress`` :class:`Progress` · ``epoch`` ``{"epoch", "metrics"}`` · ``log`` ``{"line"}``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field, JsonValue
+
+from models.contract.config import Name, Options
+
+TRAIN_TASK = "lectern.train"
+"""Name of the Celery task that brings a worker to a job; arguments: project, job id."""
+
+CPU_QUEUE = "train.cpu"
+
+CHANGED_MODELS = "lectern:models-changed"
+"""Channel on which ``{project}/{model}`` is published when versions or aliases change."""
+
+
+class JobState(StrEnum):
+    """``queued → running → exporting → succeeded | failed | cancelled``; ``running → queued`` when its worker is lost."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    EXPORTING = "exporting"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        """Whether the job can never change again."""
+        return self in FINAL_STATES
+
+
+FINAL_STATES = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
+
+
+class ExportOptions(Options):
+    """What to export."""
+
+    formats: tuple[Literal["onnx"], ...] = Field(("onnx",), min_length=1, description="Formats of the exported parts.")
+    quantize: Literal[False] = Field(default=False, description="Whether to quantise the exported parts.")
+
+
+class JobSubmission(Options):
+    """Body of ``POST /v1/jobs``; ``config`` and ``training`` are validated by the family's own schemas."""
+
+    family: str
+    dataset: Name
+    model: Name
+    config: dict[str, JsonValue] = Field(default_factory=dict)
+    training: dict[str, JsonValue] = Field(default_factory=dict)
+    export: ExportOptions = ExportOptions()
+
+
+class JobRequest(JobSubmission):
+    """A validated submission: every default filled in, the dataset fixed by its digest."""
+
+    project: str
+    dataset_digest: str
+
+
+class Progress(Options):
+    """How far a job is. ``step`` counts from 0 over all epochs; ``metrics`` are the newest means."""
+
+    epoch: int = 0
+    epochs: int = 0
+    step: int = 0
+    steps: int = 0
+    eta_seconds: float | None = None
+    metrics: dict[str, float] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class JobKeys:
+    """Redis keys of one project."""
+
+    project: str
+
+    def job(self, job_id: str) -> str:
+        """Hash with the fields of the module docstring."""
+        return f"lectern:{self.project}:job:{job_id}"
+
+    def events(self, job_id: str) -> str:
+        """Stream of the job's events: fields ``event`` (state, progress, epoch, log) and ``data`` (JSON)."""
+        return f"lectern:{self.project}:job:{job_id}:events"
+
+    def logs(self, job_id: str) -> str:
+        """List of log lines, oldest first, at most ``LOG_LINES``."""
+        return f"lectern:{self.project}:job:{job_id}:logs"
+
+    def index(self) -> str:
+        """Sorted set of job ids by time of submission in milliseconds."""
+        return f"lectern:{self.project}:jobs"
+
+    def active(self) -> str:
+        """Set of the ids of jobs that are not final."""
+        return f"lectern:{self.project}:jobs:active"
+
+    def idempotency(self, key: str) -> str:
+        """String ``{digest of the body} {job id}`` of an idempotency key."""
+        return f"lectern:{self.project}:idempotency:{key}"
+
+
+LOG_LINES = 10_000
+EVENTS_KEPT = 20_000
+
+
+def broker_url(redis_url: str) -> str:
+    """Return ``redis_url`` as Celery writes it: ``unix:///path?db=0`` becomes ``redis+socket:///path?virtual_host=0``."""
+    if redis_url.startswith("unix://"):
+        return redis_url.replace("unix://", "redis+socket://", 1).replace("db=", "virtual_host=")
+    return redis_url

@@ -1,0 +1,80 @@
+"""The manifest of a published version: the record that makes it exist, and the model card in one."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import Field, JsonValue
+
+from models.contract.config import Name, Options
+from models.contract.task import ServedModel
+from models.contract.tensors import PartSignature
+
+
+class Part(Options):
+    """One exported graph: where it lies in the store, its hash and its signature."""
+
+    path: str
+    format: str = "onnx"
+    sha256: str
+    payload_bytes: int
+    signature: PartSignature
+
+
+class Probe(Options):
+    """Inputs and the outputs they gave at export (``probe.npz``), replayed by every server that loads the version."""
+
+    path: str
+    sha256: str
+
+
+class DatasetReference(Options):
+    """The dataset that a version was trained on."""
+
+    name: str
+    kind: str
+    digest: str
+    counts: dict[str, int]
+
+
+class Manifest(Options):
+    """One version of a model, whole. What has no manifest does not exist.
+
+    ``metrics`` are computed from the exported parts through the task's codec; ``parity`` is the largest
+    difference between exported and trained per part and output; ``curves`` has one point per epoch.
+    """
+
+    model: Name
+    version: int = Field(ge=1)
+    job: str
+    family: str
+    task: str
+    verbs: tuple[str, ...]
+    headline: str
+    config: dict[str, JsonValue]
+    training: dict[str, JsonValue]
+    dataset: DatasetReference
+    seed: int
+    code_version: str
+    created: datetime
+    duration_seconds: dict[str, float]
+    metrics: dict[str, dict[str, float]]
+    curves: list[dict[str, float]]
+    parity: dict[str, dict[str, float]]
+    parts: dict[str, Part]
+    probe: Probe
+    meta: dict[str, JsonValue]
+    assets: dict[str, JsonValue]
+    value_range: tuple[float, float] | None
+    insides: tuple[str, ...]
+
+    def served(self) -> ServedModel:
+        """Return what the codec may know of this version."""
+        return ServedModel(
+            name=self.model,
+            family=self.family,
+            config=self.config,
+            meta=self.meta,
+            assets=self.assets,
+            signatures={name: part.signature for name, part in self.parts.items()},
+        )

@@ -1,0 +1,41 @@
+"""A family's description: torch-free, so that the gateway can validate and document without training code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from models.contract.config import Options
+from models.contract.tensors import PartSignature
+from models.contract.training import TrainingOptions
+
+
+@dataclass(frozen=True)
+class FamilySpec:
+    """What a family is and takes.
+
+    Attributes:
+        name: the folder's name.
+        task: the task it answers, the name of the folder above.
+        title: one line for lists.
+        paper: authors, year, title and section.
+        dataset_kind: the kind of dataset it learns from.
+        config: options of the model, with bounds and the paper's defaults.
+        training: options of the training, with the family's defaults.
+        parts: exported graphs with their signatures; axes that the dataset decides are symbolic here.
+        insides: what it can return beside the answer, such as ``attention``.
+        verbs: the verbs of its task that it answers; empty means all.
+        check: raises ``ValidationFailed`` when config, training and dataset facts do not go together.
+    """
+
+    name: str
+    task: str
+    title: str
+    paper: str
+    dataset_kind: str
+    config: type[Options]
+    training: type[TrainingOptions]
+    parts: Mapping[str, PartSignature]
+    insides: tuple[str, ...] = ()
+    verbs: tuple[str, ...] = ()
+    check: Callable[[Options, TrainingOptions, Mapping[str, object]], None] | None = field(default=None)

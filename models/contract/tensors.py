@@ -1,0 +1,42 @@
+"""Signatures of exported parts: names, dtypes, shapes with symbolic axes, and what the numbers mean."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from models.contract.config import Options
+
+Dtype = Literal["float32", "float64", "int64", "int32", "bool", "uint8"]
+Quantity = Literal["values", "logits", "probabilities", "log_probabilities", "indices"]
+
+TOLERANCES: dict[Quantity, float] = {
+    "values": 1e-4,
+    "logits": 1e-4,
+    "log_probabilities": 1e-4,
+    "probabilities": 1e-5,
+    "indices": 0.0,
+}
+"""Largest difference between exported graph and trained model, relative above magnitude 1."""
+
+
+class TensorSignature(Options):
+    """One input or output: a string in ``shape`` is a symbolic axis, such as ``batch`` or ``time``."""
+
+    name: str
+    dtype: Dtype = "float32"
+    shape: tuple[int | str, ...]
+    quantity: Quantity = "values"
+
+
+class PartSignature(Options):
+    """Inputs and outputs of one exported graph, in order."""
+
+    inputs: tuple[TensorSignature, ...]
+    outputs: tuple[TensorSignature, ...]
+
+    def symbols(self) -> tuple[str, ...]:
+        """Return the symbolic axes of the inputs in order of appearance."""
+        seen: dict[str, None] = {}
+        for tensor in self.inputs:
+            seen.update({axis: None for axis in tensor.shape if isinstance(axis, str)})
+        return tuple(seen)

@@ -1,0 +1,56 @@
+"""Training options. ``TrainingOptions`` is what every family takes; ``GradientTraining`` adds the optimiser.
+
+A family that does not use an option does not declare it, so that sending it is an error naming it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from models.contract.config import Options
+
+Optimizer = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam"]
+Schedule = Literal["constant", "linear", "cosine", "one_cycle"]
+
+
+class TrainingOptions(Options):
+    """What every family takes."""
+
+    seed: int = Field(0, ge=0, lt=2**63, description="Seed of every random draw of the job.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train; auto takes a GPU if there is one.")
+    devices: Literal[1] = Field(1, description="Number of devices.")
+
+
+class EarlyStopping(Options):
+    """Stop when the validation loss has not improved, and keep the best parameters."""
+
+    patience: int = Field(5, ge=1, le=1000, description="Epochs without improvement before stopping.")
+
+
+class GradientTraining(TrainingOptions):
+    """Options of every family trained by gradient steps."""
+
+    epochs: int = Field(10, ge=1, le=100_000, description="Passes over the training split.")
+    batch_size: int = Field(128, ge=1, le=65_536, description="Examples per step.")
+    optimizer: Optimizer = Field("adam", description="sgd, momentum, nesterov, adagrad, rmsprop or adam.")
+    learning_rate: float = Field(1e-3, gt=0, le=100, description="Initial (one_cycle: largest) learning rate.")
+    final_learning_rate: float = Field(
+        0.0, ge=0, le=100, description="Learning rate at the last step of the linear and cosine schedules."
+    )
+    momentum: float | None = Field(
+        None, ge=0, lt=1, description="Momentum of sgd, momentum (0.9), nesterov (0.9) and rmsprop."
+    )
+    schedule: Schedule = Field("linear", description="constant, linear, cosine or one_cycle.")
+    l1: float = Field(0.0, ge=0, le=100, description="Factor of the sum of |w| over weights, biases left out.")
+    l2: float = Field(0.0, ge=0, le=100, description="Factor of half the sum of w² over weights, biases left out.")
+    gradient_clip: float | None = Field(None, gt=0, description="Largest norm of the whole gradient.")
+    early_stopping: EarlyStopping | None = Field(None, description="Off when null.")
+
+    @model_validator(mode="after")
+    def _momentum_is_used(self) -> Self:
+        if self.momentum is not None and self.optimizer in ("adam", "adagrad"):
+            message = f"momentum is not used by the optimizer '{self.optimizer}'; remove it or choose 'momentum'"
+            raise ValueError(message)
+        return self

@@ -1,0 +1,29 @@
+"""Datasets that come with Lectern. ``digits`` is the only one so far.
+
+``digits``: 1,797 handwritten digits of 8 × 8 pixels with values 0 to 16, 10 classes. Source: E. Alpaydin and
+C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository (1998),
+https://doi.org/10.24432/C50P49, the test set of it, CC BY 4.0.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from models.data.kind import UploadedFile
+
+NAMES = ("digits",)
+
+KINDS = {"digits": "images"}
+
+OPTIONS: dict[str, dict[str, object]] = {"digits": {"value_range": [0, 16]}}
+
+
+def upload(name: str) -> dict[str, UploadedFile]:
+    """Return the files of a built-in dataset as if they had been uploaded."""
+    path = files("models.data") / f"{name}.npz"
+    return {"train": UploadedFile(filename=f"{name}.npz", path=_as_path(path))}
+
+
+def _as_path(resource: object) -> Path:
+    return Path(str(resource))

@@ -1,0 +1,56 @@
+"""Reader of npz archives that trusts nothing: no pickles, sizes checked against the headers before unpacking."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from models.contract.errors import InvalidDataset, PayloadTooLarge
+from models.contract.task import Array
+
+LARGEST_BYTES = 4 * 2**30
+"""Largest unpacked size of one dataset file."""
+
+
+def read_npz(part: str, path: Path, names: Sequence[str]) -> dict[str, Array]:
+    """Return those of ``names`` that the archive holds.
+
+    Raises:
+        InvalidDataset: no zip archive, a pickled or damaged array, a header that does not fit its data.
+        PayloadTooLarge: the arrays unpack to more than ``LARGEST_BYTES``.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            chosen = {name: members[name] for name in names if name in members}
+            if sum(info.file_size for info in chosen.values()) > LARGEST_BYTES:
+                message = f"/{part}: the arrays unpack to more than {LARGEST_BYTES} bytes"
+                raise PayloadTooLarge(message)
+            found = {name: _read_array(part, name, archive, info) for name, info in chosen.items()}
+            return found or dict.fromkeys(sorted(members)[:20], np.empty(0))
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+        raise InvalidDataset.at(f"/{part}", f"is not a readable npz archive ({error}); write it with numpy.savez") from error
+
+
+def _read_array(part: str, name: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Array:
+    with archive.open(info) as file:
+        try:
+            version = np.lib.format.read_magic(file)
+            read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, fortran_order, dtype = read_header(file)
+        except ValueError as error:
+            raise InvalidDataset.at(f"/{part}", f"array '{name}' has no valid npy header ({error})") from error
+        if dtype.hasobject:
+            detail = f"array '{name}' holds pickled objects, which are never loaded; save numbers or strings"
+            raise InvalidDataset.at(f"/{part}", detail)
+        expected = math.prod(shape) * dtype.itemsize
+        data = file.read(min(expected, info.file_size) + 1)
+    if len(data) != expected:
+        detail = f"array '{name}' promises {shape} of {dtype} = {expected} bytes and has {len(data)}"
+        raise InvalidDataset.at(f"/{part}", detail)
+    return np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if fortran_order else "C").copy()
