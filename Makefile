@@ -1,0 +1,64 @@
+# Every target stands in `make help` with a sentence; GNU make 3.81 or newer, on Linux and macOS.
+# From the environment: PYTHON (the interpreter that makes .venv) and LECTERN_DATA (a folder of real corpora).
+# On the command line: PYTEST_ARGS for the test targets, ROW for reproduce.
+
+.DEFAULT_GOAL := help
+.SUFFIXES:
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: help
+help: ## Say in a sentence what each target does.
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: setup
+setup: $(INSTALLED) ## Make .venv and install Lectern in it, with training and development tools.
+
+# One resolve for everything: torch pinned beside its dependants, so that none of them chooses another build.
+$(INSTALLED): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Lectern needs Python 3.11 or newer, and there is no python3 on PATH."; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Lectern needs Python 3.11 or newer; $(PYTHON) is $$("$(PYTHON)" --version 2>&1)."; \
+		echo "Install one and say: make setup PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable '.[train,dev]'
+	@touch $(INSTALLED)
+
+.PHONY: demo
+demo: $(INSTALLED) ## Train a small model, serve it and ask it something, and say where the time went.
+	@$(BIN)/lectern demo
+
+.PHONY: up
+up: $(INSTALLED) ## Start Redis, a worker and the gateway on this machine, until Ctrl-C.
+	@$(BIN)/lectern up
+
+.PHONY: check
+check: $(INSTALLED) ## Check lint, format, types, import walls, architecture and documentation.
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright --warnings
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/docs tests/architecture -q $(PYTEST_ARGS)
+
+.PHONY: test
+test: $(INSTALLED) ## Run every test that takes seconds; PYTEST_ARGS adds options.
+	$(BIN)/python -m pytest -q -m "not slow" $(PYTEST_ARGS)
+
+.PHONY: test-slow
+test-slow: $(INSTALLED) ## Run the tests that train models or start real processes; PYTEST_ARGS adds options.
+	$(BIN)/python -m pytest -q -m slow $(PYTEST_ARGS)
+
+.PHONY: bench-training
+bench-training: $(INSTALLED) ## Measure how long training takes, beside a hand-written loop.
+	$(BIN)/python -m benchmarks.training
+
+.PHONY: reproduce
+reproduce: $(INSTALLED) ## Measure a model against its paper; ROW=C1 names one row, none lists them.
+	$(BIN)/python -m benchmarks.reproduce $(ROW)
+
+.PHONY: clean
+clean: ## Remove what tools and builds left behind; .venv and trained models stay.
+	rm -rf .coverage .coverage.* .hypothesis .import_linter_cache .pytest_cache .ruff_cache build coverage.xml dist htmlcov
+	find . -name .venv -prune -o -type d -name __pycache__ -exec rm -rf {} +
