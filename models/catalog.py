@@ -39,11 +39,11 @@ class Catalog:
             self._scan(root, _folder(root))
 
     def _scan(self, root: str, folder: Path) -> None:
-        for task_file in folder.glob("*/task.py"):
-            self._tasks.setdefault(task_file.parent.name, f"{root}.{task_file.parent.name}.task")
         for spec_file in folder.glob("*/*/spec.py"):
             family, task = spec_file.parent.name, spec_file.parent.parent.name
             self._families.setdefault(family, (task, f"{root}.{task}.{family}"))
+            if (spec_file.parent.parent / "task.py").exists():
+                self._tasks.setdefault(task, f"{root}.{task}.task")
         for kind_file in folder.glob("data/kinds/[!_]*.py"):
             self._kinds.setdefault(kind_file.stem, f"{root}.data.kinds.{kind_file.stem}")
 

@@ -5,6 +5,7 @@ A family that does not use an option does not declare it, so that sending it is 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -15,12 +16,36 @@ Optimizer = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam"]
 Schedule = Literal["constant", "linear", "cosine", "one_cycle"]
 
 
+@dataclass(frozen=True)
+class Plan:
+    """How many epochs, and how many examples a step sees."""
+
+    epochs: int
+    batch_size: int
+    steps_per_epoch: int
+
+    @classmethod
+    def of(cls, examples: int, epochs: int, batch_size: int) -> Plan:
+        """Return the plan for a split of ``examples``; the last batch of an epoch may be smaller."""
+        size = min(batch_size, examples)
+        return cls(epochs=epochs, batch_size=size, steps_per_epoch=-(-examples // size))
+
+    @property
+    def steps(self) -> int:
+        """Steps over all epochs."""
+        return self.epochs * self.steps_per_epoch
+
+
 class TrainingOptions(Options):
-    """What every family takes."""
+    """What every family takes. Without options of its own a family sees the whole split in one step."""
 
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of every random draw of the job.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train; auto takes a GPU if there is one.")
     devices: Literal[1] = Field(1, description="Number of devices.")
+
+    def plan(self, examples: int) -> Plan:
+        """Return how a training split of ``examples`` is gone through: here one step over all of it."""
+        return Plan.of(examples, epochs=1, batch_size=examples)
 
 
 class EarlyStopping(Options):
@@ -47,6 +72,10 @@ class GradientTraining(TrainingOptions):
     l2: float = Field(0.0, ge=0, le=100, description="Factor of half the sum of w² over weights, biases left out.")
     gradient_clip: float | None = Field(None, gt=0, description="Largest norm of the whole gradient.")
     early_stopping: EarlyStopping | None = Field(None, description="Off when null.")
+
+    def plan(self, examples: int) -> Plan:
+        """Return ``epochs`` passes in batches of ``batch_size``."""
+        return Plan.of(examples, self.epochs, self.batch_size)
 
     @model_validator(mode="after")
     def _momentum_is_used(self) -> Self:

@@ -1,0 +1,1 @@
+"""Scores, numpy only, each with known-answer tests."""

@@ -1,0 +1,1 @@
+"""Blocks that several families share, each with the equation it implements."""
