@@ -1,0 +1,98 @@
+"""The documentation is complete: what code names, the docs explain, and every link leads somewhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from app.settings import GatewaySettings
+from models.catalog import Catalog
+from models.contract.errors import LecternError
+from workers.settings import WorkerSettings
+
+ROOT = Path(__file__).resolve().parents[2]
+TARGET = re.compile(r"^(?P<name>[a-z][a-z-]*):(?P<rest>.*)$", re.MULTILINE)
+LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
+CODE_BLOCK = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+OWN_DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+
+
+def _read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def _sections(text: str) -> dict[str, str]:
+    parts = re.split(r"^##+ (.+)$", text, flags=re.MULTILINE)
+    return {
+        title.strip().strip("`"): body.strip() for title, body in zip(parts[1::2], parts[2::2], strict=True)
+    }
+
+
+def _errors(root: type[LecternError] = LecternError) -> Iterator[type[LecternError]]:
+    yield root
+    for error in root.__subclasses__():
+        if error.__module__ == LecternError.__module__:
+            yield from _errors(error)
+
+
+@pytest.mark.parametrize("target", TARGET.finditer(_read("Makefile")), ids=lambda target: target["name"])
+def test_every_make_target_says_what_it_does_and_stands_in_the_readme(target: re.Match[str]) -> None:
+    """`make help` shows the sentence after ``##``."""
+    _, _, sentence = target["rest"].partition(" ## ")
+    assert sentence.endswith("."), f"make {target['name']} has no help sentence"
+    assert f"make {target['name']}" in _read("README.md")
+
+
+@pytest.mark.parametrize("settings", [GatewaySettings, WorkerSettings])
+def test_every_setting_stands_in_the_docs(settings: type[BaseModel]) -> None:
+    """A setting is an environment variable LECTERN_<NAME>, with a sentence and its default."""
+    text = _read("docs/settings.md")
+    missing = [name for name in settings.model_fields if f"`LECTERN_{name.upper()}`" not in text]
+    assert missing == []
+
+
+def test_the_docs_name_no_setting_that_does_not_exist() -> None:
+    """A setting that was renamed or removed leaves the docs, too."""
+    fields = {*GatewaySettings.model_fields, *WorkerSettings.model_fields}
+    named = set(re.findall(r"^\| `LECTERN_([A-Z0-9_]+)`", _read("docs/settings.md"), flags=re.MULTILINE))
+    assert named <= {name.upper() for name in fields}
+
+
+@pytest.mark.parametrize("error", list(_errors()), ids=lambda error: error.code)
+def test_every_problem_has_a_section(error: type[LecternError]) -> None:
+    """Each code has a section that says what it means and what to do."""
+    sections = _sections(_read("docs/problems.md"))
+    assert error.code in sections
+    assert error.title in sections[error.code]
+    assert "**What to do.**" in sections[error.code]
+
+
+def test_the_docs_name_no_problem_that_does_not_exist() -> None:
+    """A code that was renamed or removed leaves the docs, too."""
+    codes = {error.code for error in _errors()}
+    named = {
+        title for title in _sections(_read("docs/problems.md")) if re.fullmatch(r"[a-z]+(_[a-z]+)+", title)
+    }
+    assert named <= codes
+
+
+@pytest.mark.parametrize("family", Catalog(("models",)).names())
+def test_every_family_stands_in_the_docs_with_its_paper(family: str) -> None:
+    """A family's section names its paper, as the spec does."""
+    sections = _sections(_read("docs/families.md"))
+    assert family in sections
+    assert Catalog(("models",)).spec(family).paper in sections[family]
+
+
+@pytest.mark.parametrize("document", OWN_DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_relative_links_lead_somewhere(document: Path) -> None:
+    """A link to a file of the project names a file that is there."""
+    text = CODE_BLOCK.sub("", document.read_text(encoding="utf-8"))
+    targets = [
+        match["target"].partition("#")[0] for match in LINK.finditer(text) if ":" not in match["target"]
+    ]
+    assert [target for target in targets if target and not (document.parent / target).exists()] == []
