@@ -133,6 +133,14 @@ class Versions:
         """
         return self._store.get(path)
 
+    def write(self, path: str, data: bytes) -> None:
+        """Write a part or probe at a path from :meth:`part_path`.
+
+        Raises:
+            StoreFull: no space is left.
+        """
+        self._store.put(path, data)
+
     def set_alias(self, model: str, alias: str, number: int | None) -> None:
         """Point ``alias`` at a version, or at nothing. Records are numbered; the highest wins.
 

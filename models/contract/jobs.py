@@ -7,7 +7,7 @@ Hash ``job`` of one job, all values strings:
 
 ``request`` JSON of :class:`JobRequest` with every default filled in · ``state`` · ``attempt`` (0 before the
 first claim) · ``max_attempts`` · ``token`` of the present holder · ``lease_expires_ms`` (Redis clock) ·
-``created`` ``started`` ``finished`` (RFC 3339) · ``progress`` JSON · ``error`` JSON problem · ``version`` ·
+``checkpoint`` path of the newest one in the store · ``created`` ``started`` ``finished`` (RFC 3339) · ``progress`` JSON · ``error`` JSON problem · ``version`` ·
 ``cancel_requested`` "1" once asked · ``publishing`` "1" past the point of no return · ``resumed_from`` job id ·
 ``idempotency_key``.
 

@@ -1,0 +1,167 @@
+"""The end of a job: export every part, hold it against the trained model, score it, make the version exist."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any, cast
+
+import numpy as np
+import torch
+from pydantic import JsonValue
+
+from models.artifacts.versions import Versions
+from models.contract.datasets import DatasetRecord
+from models.contract.errors import ParityFailed
+from models.contract.jobs import JobRequest
+from models.contract.manifest import DatasetReference, Manifest, Part, Probe
+from models.contract.spec import FamilySpec
+from models.contract.task import Array, Arrays, ServedModel, Task, evaluate
+from models.contract.tensors import PartSignature
+from models.data.kind import Content
+from workers.claims import Claim
+from workers.exporting import check_parity, export_part, open_session, run_session, traced_sizes
+from workers.training import Outcome, Run
+
+METRIC_GAP = 0.01
+"""Largest difference of a score between trained model and exported parts, relative above 1."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A training that ran to its end, with everything its card tells."""
+
+    spec: FamilySpec
+    task: Task
+    request: JobRequest
+    record: DatasetRecord
+    content: Content
+    run: Run
+    outcome: Outcome
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Graphs by part, their largest differences, and the probe."""
+
+    graphs: dict[str, bytes]
+    signatures: dict[str, PartSignature]
+    parity: dict[str, dict[str, float]]
+    probe: bytes
+
+
+def export(finished: Finished) -> Exported:
+    """Return the parts as ONNX, each equal to the trained model.
+
+    Raises:
+        ParityFailed: one of them is not.
+    """
+    family, module = finished.run.family, finished.run.module.cpu()
+    generator = torch.Generator().manual_seed(finished.run.options.seed)
+    graphs: dict[str, bytes] = {}
+    signatures: dict[str, PartSignature] = {}
+    parity: dict[str, dict[str, float]] = {}
+    probe: dict[str, Array] = {}
+    for name, part in family.export(module).items():
+        signatures[name] = part.signature
+        example = family.example(name, traced_sizes(part.signature), generator)
+        graphs[name] = export_part(part, example)
+        parity[name], runs = check_parity(name, part, graphs[name], family, generator)
+        for index, (inputs, outputs) in enumerate(runs):
+            probe |= {f"{name}/{index}/in/{key}": value for key, value in inputs.items()}
+            probe |= {f"{name}/{index}/out/{key}": value for key, value in outputs.items()}
+    buffer = io.BytesIO()
+    cast("Any", np.savez_compressed)(buffer, **probe)
+    return Exported(graphs, signatures, parity, buffer.getvalue())
+
+
+def publish(finished: Finished, exported: Exported, claim: Claim, versions: Versions) -> Manifest:
+    """Write the parts, score them through the codec, and publish the version.
+
+    Raises:
+        ParityFailed: the exported parts score otherwise than the trained model.
+        StoreFull: no space; the version does not exist.
+    """
+    request, spec, record = finished.request, finished.spec, finished.record
+    started = time.monotonic()
+    parts = {name: _part(exported, name, claim, versions) for name in exported.graphs}
+    served = ServedModel(
+        name=request.model,
+        family=spec.name,
+        config=request.config,
+        meta=record.meta,
+        assets=cast("dict[str, JsonValue]", finished.run.family.assets()),
+        signatures={name: part.signature for name, part in parts.items()},
+    )
+    metrics = _score(finished, served, exported.graphs)
+    probe_path = versions.part_path(claim.ref.job_id, claim.attempt, "probe.npz")
+    versions.write(probe_path, exported.probe)
+    manifest = Manifest(
+        model=request.model,
+        version=1,
+        job=claim.ref.job_id,
+        family=spec.name,
+        task=spec.task,
+        verbs=spec.verbs or tuple(finished.task.verbs),
+        headline=finished.task.headline,
+        config=request.config,
+        training=request.training,
+        dataset=DatasetReference(name=record.name, kind=record.kind, digest=record.digest, counts=record.counts),
+        seed=finished.run.options.seed,
+        code_version=version("lectern"),
+        created=datetime.now(UTC),
+        duration_seconds=finished.seconds | {"evaluate": time.monotonic() - started},
+        metrics=metrics,
+        curves=finished.outcome.curves,
+        parity=exported.parity,
+        parts=parts,
+        probe=Probe(path=probe_path, sha256=hashlib.sha256(exported.probe).hexdigest()),
+        meta=record.meta,
+        assets=dict(served.assets),
+        value_range=cast("tuple[float, float] | None", record.meta.get("value_range")),
+        insides=spec.insides,
+    )
+    return versions.publish(manifest)
+
+
+def _part(exported: Exported, name: str, claim: Claim, versions: Versions) -> Part:
+    graph = exported.graphs[name]
+    path = versions.part_path(claim.ref.job_id, claim.attempt, f"{name}.onnx")
+    versions.write(path, graph)
+    return Part(
+        path=path,
+        sha256=hashlib.sha256(graph).hexdigest(),
+        payload_bytes=len(graph),
+        signature=exported.signatures[name],
+    )
+
+
+def _score(finished: Finished, served: ServedModel, graphs: Mapping[str, bytes]) -> dict[str, dict[str, float]]:
+    """Return the metrics of validation and test through the codec, checked against the trained model's own."""
+    sessions = {name: open_session(graph) for name, graph in graphs.items()}
+
+    def run(part: str, arrays: Arrays) -> Arrays:
+        return run_session(sessions[part], arrays)
+
+    metrics: dict[str, dict[str, float]] = {}
+    for split in ("validation", "test"):
+        if split not in finished.content.splits:
+            continue
+        metrics[split] = evaluate(finished.task, served, finished.content.splits[split], run)
+        family, module = finished.run.family, finished.run.module
+        own = family.evaluate(module, family.examples(finished.content.splits[split], torch.device("cpu")))
+        for name in own.keys() & metrics[split].keys():
+            gap = abs(own[name] - metrics[split][name]) / max(1.0, abs(own[name]))
+            if not gap <= METRIC_GAP:
+                message = (
+                    f"'{name}' on {split} is {metrics[split][name]:.4f} from the exported parts and {own[name]:.4f} from "
+                    "the trained model. The version was not published."
+                )
+                raise ParityFailed(message)
+    return metrics

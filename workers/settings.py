@@ -1,0 +1,42 @@
+"""Settings of a worker and its trainers, from ``LECTERN_…`` environment variables."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class WorkerSettings(BaseSettings):
+    """One worker's settings; read once at start and passed down."""
+
+    model_config = SettingsConfigDict(env_prefix="LECTERN_", frozen=True, extra="ignore")
+
+    redis_url: str = Field("redis://127.0.0.1:6379/0", description="Redis with job state and the queue.")
+    store_url: str = Field(
+        default_factory=lambda: f"file://{Path.cwd() / '.lectern' / 'store'}", description="Artifact store."
+    )
+    families: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("models",), description="Packages in which families are looked up, separated by commas."
+    )
+    worker_slots: int = Field(1, ge=1, le=64, description="Jobs that one worker trains at a time.")
+    trainer_threads: int = Field(0, ge=0, le=1024, description="Threads of a trainer; 0 takes every core it may use.")
+    lease_seconds: float = Field(15.0, gt=0, le=600, description="How long a claim holds without being renewed.")
+    checkpoint_seconds: float = Field(30.0, gt=0, le=86_400, description="Time between checkpoints.")
+    stop_grace_seconds: float = Field(0.7, gt=0, le=600, description="Time a stopped trainer has to write its checkpoint.")
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
+
+    @field_validator("families", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(item.strip() for item in value.split(",") if item.strip()) if isinstance(value, str) else value
+
+    def threads(self) -> int:
+        """Return how many threads a trainer uses."""
+        if self.trainer_threads:
+            return self.trainer_threads
+        available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return max(1, available // self.worker_slots)
