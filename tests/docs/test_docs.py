@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from app.problems import STATUS
 from app.settings import GatewaySettings
 from models.catalog import Catalog
 from models.contract.errors import LecternError
@@ -16,8 +17,10 @@ from workers.settings import WorkerSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = re.compile(r"^(?P<name>[a-z][a-z-]*):(?P<rest>.*)$", re.MULTILINE)
+VARIABLE = re.compile(r"\bLECTERN_[A-Z0-9_]*[A-Z0-9]\b")
 LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 CODE_BLOCK = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+INTERNAL = 500
 OWN_DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
@@ -55,11 +58,20 @@ def test_every_setting_stands_in_the_docs(settings: type[BaseModel]) -> None:
     assert missing == []
 
 
-def test_the_docs_name_no_setting_that_does_not_exist() -> None:
-    """A setting that was renamed or removed leaves the docs, too."""
-    fields = {*GatewaySettings.model_fields, *WorkerSettings.model_fields}
-    named = set(re.findall(r"^\| `LECTERN_([A-Z0-9_]+)`", _read("docs/settings.md"), flags=re.MULTILINE))
-    assert named <= {name.upper() for name in fields}
+def test_the_docs_name_the_variables_that_there_are() -> None:
+    """A variable that code reads by name stands in the docs; one that was renamed or removed leaves them."""
+    fields = {
+        f"LECTERN_{name.upper()}" for name in (*GatewaySettings.model_fields, *WorkerSettings.model_fields)
+    }
+    code = [
+        path.read_text(encoding="utf-8")
+        for folder in ("app", "workers")
+        for path in (ROOT / folder).rglob("*.py")
+    ]
+    read = {name for text in code for name in VARIABLE.findall(text)}
+    named = set(VARIABLE.findall(_read("docs/settings.md")))
+    assert read - named == set()
+    assert named - read - fields - {"LECTERN_DATA"} == set()
 
 
 @pytest.mark.parametrize("error", list(_errors()), ids=lambda error: error.code)
@@ -69,6 +81,8 @@ def test_every_problem_has_a_section(error: type[LecternError]) -> None:
     assert error.code in sections
     assert error.title in sections[error.code]
     assert "**What to do.**" in sections[error.code]
+    status = STATUS[error]
+    assert status == INTERNAL or f"(status {status})" in sections[error.code]
 
 
 def test_the_docs_name_no_problem_that_does_not_exist() -> None:
