@@ -67,7 +67,7 @@ class Catalog:
         """
         return _attribute(f"{self._family(name)}.spec", "SPEC")
 
-    def family(self, name: str) -> type[Family[Any]]:
+    def family(self, name: str) -> type[Family[Any, Any]]:
         """Return the class of a family; imports torch.
 
         Raises:
@@ -86,7 +86,9 @@ class Catalog:
             ValidationFailed: there is no such kind; lists those there are.
         """
         if name not in self._kinds:
-            raise ValidationFailed.at("/kind", f"there is no dataset kind '{name}'; use one of: {', '.join(self.kinds())}")
+            raise ValidationFailed.at(
+                "/kind", f"there is no dataset kind '{name}'; use one of: {', '.join(self.kinds())}"
+            )
         return _attribute(self._kinds[name], "KIND")
 
     def _family(self, name: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +43,7 @@ class Examples(ABC, Generic[BatchT]):
 
     def batches(self, batch_size: int, generator: torch.Generator) -> Sequence[Tensor]:
         """Return the index tensors of one epoch, a permutation cut in pieces; override to bucket by length."""
-        return torch.randperm(len(self), generator=generator).split(batch_size)
+        return cast("Sequence[Tensor]", torch.randperm(len(self), generator=generator).split(batch_size))
 
 
 class TensorExamples(Examples[dict[str, Tensor]]):

@@ -76,7 +76,7 @@ def learning_rate(options: GradientTraining, step: int, steps: int) -> float:
 def clip_gradient(parameters: Iterable[Tensor], largest_norm: float) -> None:
     """Scale the whole gradient g to g v / ‖g‖ when ‖g‖ > v: the direction is kept (Goodfellow Eq. 10.49)."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(gradient) for gradient in gradients]))
+    norm = nn.utils.get_total_norm(gradients)
     scale = (largest_norm / norm.clamp_min(torch.finfo(norm.dtype).tiny)).clamp_max(1.0)
     for gradient in gradients:
         gradient.mul_(scale)

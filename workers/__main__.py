@@ -37,7 +37,12 @@ def main() -> int:
     register(celery, settings)
     structlog.get_logger().info("worker_ready", slots=settings.worker_slots, threads=settings.threads())
     with subprocess.Popen([sys.executable, "-m", "workers.reaper"], stdin=subprocess.PIPE):
-        arguments = ["worker", "--pool=prefork", f"--concurrency={settings.worker_slots}", f"--queues={CPU_QUEUE}"]
+        arguments = [
+            "worker",
+            "--pool=prefork",
+            f"--concurrency={settings.worker_slots}",
+            f"--queues={CPU_QUEUE}",
+        ]
         name = f"--hostname=lectern-{os.getpid()}@{socket.gethostname()}"
         celery.worker_main([*arguments, name, "--loglevel=WARNING", "--without-gossip", "--without-mingle"])
     return 0

@@ -70,7 +70,7 @@ def _read(store: ArtifactStore, path: str, device: torch.device) -> State | None
 
 
 def _moved(state: State, device: torch.device) -> State:
-    """Return ``state`` with its tensors on ``device``; generator states (uint8) stay on the CPU, where torch wants them."""
+    """Return ``state`` on ``device``; generator states (uint8) stay on the CPU, where torch wants them."""
 
     def move(value: object) -> object:
         if isinstance(value, torch.Tensor):

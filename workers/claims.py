@@ -19,8 +19,16 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
-from models.contract.errors import LecternError, LeaseLost
-from models.contract.jobs import CHANGED_MODELS, EVENTS_KEPT, LOG_LINES, JobKeys, JobRequest, JobState, Progress
+from models.contract.errors import LeaseLost, LecternError
+from models.contract.jobs import (
+    CHANGED_MODELS,
+    EVENTS_KEPT,
+    LOG_LINES,
+    JobKeys,
+    JobRequest,
+    JobState,
+    Progress,
+)
 
 RETRIES = 8
 
@@ -244,7 +252,17 @@ class Claim:
     ) -> None:
         event = orjson.dumps({"state": state.value, "attempt": self.attempt, **data}).decode()
         problem = orjson.dumps(error.problem()).decode() if error else ""
-        arguments = [state.value, now(), problem, version, self.ref.job_id, event, EVENTS_KEPT, CHANGED_MODELS, changed]
+        arguments = [
+            state.value,
+            now(),
+            problem,
+            version,
+            self.ref.job_id,
+            event,
+            EVENTS_KEPT,
+            CHANGED_MODELS,
+            changed,
+        ]
         self._fenced(_FINISH, 3, *arguments)
 
     def _fenced(self, script: str, keys: int, *arguments: object) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -57,7 +57,11 @@ def export_part(export: Export, example: tuple[Tensor, ...]) -> bytes:
 
 
 def _export_scripted(
-    module: nn.Module, example: tuple[Tensor, ...], signature: PartSignature, names: list[str], outputs: list[str]
+    module: nn.Module,
+    example: tuple[Tensor, ...],
+    signature: PartSignature,
+    names: list[str],
+    outputs: list[str],
 ) -> bytes:
     buffer = io.BytesIO()
     axes = {
@@ -67,7 +71,7 @@ def _export_scripted(
     torch.onnx.export(
         cast("Any", torch.jit.script(module)),
         example,
-        buffer,
+        cast("Any", buffer),
         dynamo=False,
         input_names=names,
         output_names=outputs,
@@ -96,7 +100,7 @@ def open_session(graph: bytes) -> onnxruntime.InferenceSession:
 def run_session(session: onnxruntime.InferenceSession, arrays: Arrays) -> dict[str, Array]:
     """Return the outputs of one run by name."""
     names = [output.name for output in session.get_outputs()]
-    values = cast("list[Array]", session.run(names, dict(arrays)))
+    values = session.run(names, dict(arrays))
     return dict(zip(names, values, strict=True))
 
 
@@ -141,15 +145,17 @@ def _differences(
     for output in signature.outputs:
         expected, actual = wanted[output.name], found[output.name]
         if expected.shape != actual.shape:
-            message = f"Output '{output.name}' of part '{part}' is {actual.shape} instead of {expected.shape} at {sizes}."
+            message = (
+                f"Output '{output.name}' of part '{part}' is {actual.shape} instead of {expected.shape} at {sizes}."
+            )
             raise ParityFailed(message)
         scale = np.maximum(1.0, np.abs(expected.astype(np.float64)))
         gap = np.abs(expected.astype(np.float64) - actual.astype(np.float64)) / scale
         difference = float(gap.max(initial=0.0))
         if not difference <= TOLERANCES[output.quantity]:
             message = (
-                f"Output '{output.name}' of part '{part}' differs from the trained model by {difference:.2e} at {sizes}; "
-                f"allowed are {TOLERANCES[output.quantity]:.0e}. The version was not published."
+                f"Output '{output.name}' of part '{part}' differs from the trained model by {difference:.2e} at "
+                f"{sizes}; allowed are {TOLERANCES[output.quantity]:.0e}. The version was not published."
             )
             raise ParityFailed(message)
         differences[output.name] = difference
@@ -157,7 +163,7 @@ def _differences(
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet() -> Generator[None]:
     """Silence the exporters' remarks about their own insides; their errors pass."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level

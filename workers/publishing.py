@@ -96,7 +96,7 @@ def publish(finished: Finished, exported: Exported, claim: Claim, versions: Vers
         family=spec.name,
         config=request.config,
         meta=record.meta,
-        assets=cast("dict[str, JsonValue]", finished.run.family.assets()),
+        assets=finished.run.family.assets(),
         signatures={name: part.signature for name, part in parts.items()},
     )
     metrics = _score(finished, served, exported.graphs)
@@ -123,7 +123,7 @@ def publish(finished: Finished, exported: Exported, claim: Claim, versions: Vers
         parts=parts,
         probe=Probe(path=probe_path, sha256=hashlib.sha256(exported.probe).hexdigest()),
         meta=record.meta,
-        assets=dict(served.assets),
+        assets=cast("dict[str, JsonValue]", dict(served.assets)),
         value_range=cast("tuple[float, float] | None", record.meta.get("value_range")),
         insides=spec.insides,
     )
@@ -160,8 +160,8 @@ def _score(finished: Finished, served: ServedModel, graphs: Mapping[str, bytes])
             gap = abs(own[name] - metrics[split][name]) / max(1.0, abs(own[name]))
             if not gap <= METRIC_GAP:
                 message = (
-                    f"'{name}' on {split} is {metrics[split][name]:.4f} from the exported parts and {own[name]:.4f} from "
-                    "the trained model. The version was not published."
+                    f"'{name}' on {split} is {metrics[split][name]:.4f} from the exported parts and {own[name]:.4f} "
+                    "from the trained model. The version was not published."
                 )
                 raise ParityFailed(message)
     return metrics

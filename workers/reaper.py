@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import select
 import sys
+from collections.abc import Iterable
 from typing import cast
 
 import structlog
@@ -46,9 +47,9 @@ def main() -> int:
 
 def sweep(redis: Redis, celery: Celery) -> None:
     """Take lapsed jobs back and send messages for queued jobs that have none."""
-    waiting = cast("int", redis.llen(CPU_QUEUE))
-    for key in redis.scan_iter(match=JobKeys("*").active()):
-        project = cast("str", key).split(":")[1]
+    waiting = redis.llen(CPU_QUEUE)
+    for key in cast("Iterable[str]", redis.scan_iter(match=JobKeys("*").active())):
+        project = key.split(":")[1]
         for job_id in cast("set[str]", redis.smembers(key)):
             ref = JobRef(project, job_id)
             state = reap(redis, ref, WorkerLost(f"The worker of job {job_id} vanished; no attempt is left."))

@@ -15,19 +15,25 @@ class WorkerSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="LECTERN_", frozen=True, extra="ignore")
 
-    redis_url: str = Field("redis://127.0.0.1:6379/0", description="Redis with job state and the queue.")
+    redis_url: str = Field(default="redis://127.0.0.1:6379/0", description="Redis with job state and the queue.")
     store_url: str = Field(
         default_factory=lambda: f"file://{Path.cwd() / '.lectern' / 'store'}", description="Artifact store."
     )
     families: Annotated[tuple[str, ...], NoDecode] = Field(
-        ("models",), description="Packages in which families are looked up, separated by commas."
+        default=("models",), description="Packages in which families are looked up, separated by commas."
     )
-    worker_slots: int = Field(1, ge=1, le=64, description="Jobs that one worker trains at a time.")
-    trainer_threads: int = Field(0, ge=0, le=1024, description="Threads of a trainer; 0 takes every core it may use.")
-    lease_seconds: float = Field(15.0, gt=0, le=600, description="How long a claim holds without being renewed.")
-    checkpoint_seconds: float = Field(30.0, gt=0, le=86_400, description="Time between checkpoints.")
-    stop_grace_seconds: float = Field(0.7, gt=0, le=600, description="Time a stopped trainer has to write its checkpoint.")
-    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    worker_slots: int = Field(default=1, ge=1, le=64, description="Jobs that one worker trains at a time.")
+    trainer_threads: int = Field(
+        default=0, ge=0, le=1024, description="Threads of a trainer; 0 takes every core it may use."
+    )
+    lease_seconds: float = Field(
+        default=15.0, gt=0, le=600, description="How long a claim holds without being renewed."
+    )
+    checkpoint_seconds: float = Field(default=30.0, gt=0, le=86_400, description="Time between checkpoints.")
+    stop_grace_seconds: float = Field(
+        default=0.7, gt=0, le=600, description="Time a stopped trainer has to write its checkpoint."
+    )
+    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
 
     @field_validator("families", mode="before")
     @classmethod

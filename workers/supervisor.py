@@ -20,7 +20,7 @@ import structlog
 from redis import Redis
 from redis.exceptions import RedisError
 
-from models.contract.errors import LecternError, LeaseLost, TrainerCrashed
+from models.contract.errors import LeaseLost, LecternError, TrainerCrashed
 from models.contract.jobs import JobState
 from workers.claims import Claim, JobRef
 from workers.settings import WorkerSettings

@@ -49,6 +49,7 @@ class Run:
     validation: Examples[Any] | None
     options: TrainingOptions
     plan: Plan
+    device: torch.device
 
 
 @dataclass
@@ -73,9 +74,7 @@ class Outcome:
     curves: list[dict[str, float]]
 
 
-def prepare(
-    family: Family[Any, Any], options: TrainingOptions, splits: Mapping[str, Any], device: torch.device
-) -> Run:
+def prepare(family: Family[Any, Any], options: TrainingOptions, splits: Mapping[str, Any], device: torch.device) -> Run:
     """Return a run with a fresh module and learner, everything drawn from the options' seed."""
     generator = torch.Generator(device).manual_seed(options.seed)
     module = family.build(generator)
@@ -83,7 +82,7 @@ def prepare(
     plan = options.plan(len(train))
     validation = family.examples(splits["validation"], device) if "validation" in splits else None
     learner = family.learner(module, options, plan, generator)
-    return Run(family, module, learner, train, validation, options, plan)
+    return Run(family, module, learner, train, validation, options, plan, device)
 
 
 def train(

@@ -65,7 +65,10 @@ class Datasets:
 
     def names(self) -> list[str]:
         """Return the names of all datasets, built-in ones first."""
-        return [*builtin.NAMES, *(item.removesuffix(".json") for item in self._store.names(f"{self._project}/datasets"))]
+        return [
+            *builtin.NAMES,
+            *(item.removesuffix(".json") for item in self._store.names(f"{self._project}/datasets")),
+        ]
 
     def record(self, name: str) -> DatasetRecord:
         """Return a dataset's record.
@@ -102,7 +105,13 @@ class Datasets:
         return self._read(name, builtin.KINDS[name], builtin.OPTIONS[name], builtin.upload(name), built_in=True)
 
     def _read(
-        self, name: str, kind: str, options: Mapping[str, object], files: Mapping[str, UploadedFile], *, built_in: bool
+        self,
+        name: str,
+        kind: str,
+        options: Mapping[str, object],
+        files: Mapping[str, UploadedFile],
+        *,
+        built_in: bool,
     ) -> tuple[DatasetRecord, bytes]:
         reader = self._catalog.kind(kind)
         parsed = reader.options.parse(dict(options), "/options")
@@ -163,7 +172,7 @@ def _unpack(packed: Mapping[str, Array]) -> dict[str, Split]:
             arrays[name] = _strings(array, packed[f"{split}/{name}|ends"])
         else:
             arrays[name] = array
-    return splits
+    return dict[str, Split](splits)
 
 
 def _strings(data: Array, ends: Array) -> Array:

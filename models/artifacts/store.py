@@ -6,13 +6,13 @@ and renames, object stores publish on completion.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
+from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from models.contract.errors import StoreFull, StoreUnavailable
@@ -74,7 +74,7 @@ class ArtifactStore:
         with _translated(path):
             try:
                 obstore.head(self._store, path)
-            except (NotFoundError, FileNotFoundError):
+            except FileNotFoundError:
                 return False
         return True
 
@@ -95,7 +95,7 @@ class ArtifactStore:
         with _translated(path):
             try:
                 obstore.delete(self._store, path)
-            except (NotFoundError, FileNotFoundError):
+            except FileNotFoundError:
                 return
 
 
@@ -107,11 +107,11 @@ def _open(url: str) -> ObjectStore:
 
 
 @contextmanager
-def _translated(path: str) -> Iterator[None]:
+def _translated(path: str) -> Generator[None]:
     """Turn obstore's errors into ours."""
     try:
         yield
-    except (NotFoundError, FileNotFoundError) as error:
+    except FileNotFoundError as error:
         raise ObjectMissing(path) from error
     except (BaseError, OSError) as error:
         text = str(error)

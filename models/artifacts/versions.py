@@ -16,7 +16,13 @@ import orjson
 
 from models.artifacts.store import ArtifactStore, ObjectMissing
 from models.contract.config import Options
-from models.contract.errors import AliasNotFound, ModelNotFound, ValidationFailed, VersionInUse, VersionNotFound
+from models.contract.errors import (
+    AliasNotFound,
+    ModelNotFound,
+    ValidationFailed,
+    VersionInUse,
+    VersionNotFound,
+)
 from models.contract.manifest import Manifest
 
 
@@ -150,7 +156,9 @@ class Versions:
             AliasNotFound: nothing to remove.
         """
         if alias.isdigit() or not all(letter.isalnum() or letter in "_-." for letter in alias) or len(alias) > 64:
-            raise ValidationFailed.at("/alias", f"'{alias}' is not a name: use letters, digits, _, . and -, not digits alone")
+            raise ValidationFailed.at(
+                "/alias", f"'{alias}' is not a name: use letters, digits, _, . and -, not digits alone"
+            )
         listing = self.listing(model)
         if number is None and alias not in listing.aliases:
             raise AliasNotFound.named(f"alias of '{model}' called", alias, listing.aliases)
@@ -173,7 +181,9 @@ class Versions:
         manifest = self.manifest(model, number)
         pointing = [name for name, target in self.listing(model).aliases.items() if target == number]
         if pointing:
-            message = f"Version {number} of '{model}' is what '{pointing[0]}' points at; move or delete the alias first."
+            message = (
+                f"Version {number} of '{model}' is what '{pointing[0]}' points at; move or delete the alias first."
+            )
             raise VersionInUse(message)
         tombstone = orjson.dumps({"job": manifest.job, "version": number, "deleted": True})
         self._store.put(f"{self._root(model)}/versions/{number}.json", tombstone)

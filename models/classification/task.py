@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, WithJsonSchema
 from models.contract.config import Options
 from models.contract.errors import ValidationFailed
 from models.contract.task import Array, Call, Codec, Evaluation, Query, ServedModel, Split, Task, Verb
+from models.data.image_facts import ImageFacts
 from models.data.pixels import decode_base64, decode_image
 from models.metrics.accuracy import accuracy
 
@@ -23,8 +24,14 @@ Input = Annotated[
     WithJsonSchema(
         {
             "anyOf": [
-                {"type": "array", "description": "Nested numbers (height × width[ × channels]) in the dataset's scale."},
-                {"type": "object", "properties": {"image": {"type": "string", "description": "Base64 PNG or JPEG."}}},
+                {
+                    "type": "array",
+                    "description": "Nested numbers (height × width[ × channels]) in the dataset's scale.",
+                },
+                {
+                    "type": "object",
+                    "properties": {"image": {"type": "string", "description": "Base64 PNG or JPEG."}},
+                },
             ]
         }
     ),
@@ -37,7 +44,7 @@ class ClassifyRequest(Options):
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     inputs: tuple[Input, ...] = Field(min_length=1, max_length=LARGEST_REQUEST, description="One item per prediction.")
-    top: int = Field(5, ge=1, le=10_000, description="How many of the likeliest labels to return.")
+    top: int = Field(default=5, ge=1, le=10_000, description="How many of the likeliest labels to return.")
 
 
 class LabelProbability(Options):
@@ -60,7 +67,7 @@ def classify(model: ServedModel, request: ClassifyRequest) -> Codec:
     """Yield one run of the classifier over all inputs; return the labels by falling probability."""
     images = _images(model, request.inputs)
     outputs = yield Call(PART, {"images": images})
-    classes = cast("Sequence[str]", model.meta["classes"])
+    classes = ImageFacts.of(model.meta).classes
     probabilities = outputs["probabilities"]
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, : request.top]
     return [
@@ -97,10 +104,10 @@ class Classification(Task):
         images, labels = split["images"].astype(np.float32), split["labels"]
         predicted: list[str] = []
         for start in range(0, len(images), EVALUATION_BATCH):
-            chunk = tuple(images[start : start + EVALUATION_BATCH])
-            predictions = yield Query("classify", ClassifyRequest(inputs=chunk, top=1))
+            chunk = images[start : start + EVALUATION_BATCH]
+            predictions = yield Query("classify", ClassifyRequest(inputs=tuple(chunk), top=1))
             predicted += [cast("str", item["label"]) for item in predictions]
-        classes = cast("Sequence[str]", model.meta["classes"])
+        classes = ImageFacts.of(model.meta).classes
         share = accuracy(predicted, [classes[index] for index in labels.tolist()])
         return {"accuracy": share, "error": 1 - share}
 
@@ -110,33 +117,33 @@ TASK = Classification()
 
 def _images(model: ServedModel, inputs: Sequence[object]) -> Array:
     """Return all inputs as one array (batch, height, width[, channels]) float32."""
-    shape = cast("tuple[int, ...]", model.signatures[PART].inputs[0].shape[1:])
-    return np.stack([_image(model, value, shape, f"/inputs/{index}") for index, value in enumerate(inputs)])
+    facts = ImageFacts.of(model.meta)
+    return np.stack([_image(facts, value, f"/inputs/{index}") for index, value in enumerate(inputs)])
 
 
-def _image(model: ServedModel, value: object, shape: tuple[int, ...], pointer: str) -> Array:
-    value_range = cast("tuple[float, float]", model.meta["value_range"])
+def _image(facts: ImageFacts, value: object, pointer: str) -> Array:
     if isinstance(value, bytes):
-        return decode_image(value, shape, value_range, "/")
+        return decode_image(value, facts.shape, facts.value_range, "/")
     if isinstance(value, dict):
         fields = cast("dict[str, object]", value)
         encoded = fields.get("image")
         if not isinstance(encoded, str) or len(fields) != 1:
             raise ValidationFailed.at(pointer, 'must be nested numbers or {"image": "<base64 PNG or JPEG>"}')
-        return decode_image(decode_base64(encoded, f"{pointer}/image"), shape, value_range, f"{pointer}/image")
-    return _numbers(value, shape, pointer)
+        data = decode_base64(encoded, f"{pointer}/image")
+        return decode_image(data, facts.shape, facts.value_range, f"{pointer}/image")
+    return _numbers(value, facts.shape, pointer)
 
 
 def _numbers(value: object, shape: tuple[int, ...], pointer: str) -> Array:
     if not isinstance(value, list | np.ndarray):
         raise ValidationFailed.at(pointer, 'must be nested numbers or {"image": "<base64 PNG or JPEG>"}')
     try:
-        array = np.asarray(value)
+        array = np.asarray(cast("list[object]", value))
     except ValueError as error:
         raise ValidationFailed.at(pointer, f"is ragged; the model takes numbers of shape {list(shape)}") from error
     if array.dtype.kind not in "iuf":
         raise ValidationFailed.at(pointer, f"holds something that is not a number; the model takes shape {list(shape)}")
-    if array.shape != shape and (array.ndim != 1 and array.shape != (*shape, 1) or array.size != np.prod(shape)):
+    if array.shape != shape and ((array.ndim != 1 and array.shape != (*shape, 1)) or array.size != np.prod(shape)):
         raise ValidationFailed.at(pointer, f"has shape {list(array.shape)}; the model takes {list(shape)}")
     array = array.astype(np.float32).reshape(shape)
     if not np.isfinite(array).all():

@@ -36,7 +36,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import ClassVar
+from typing import ClassVar, Self, cast
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class ValidationFailed(LecternError):
     title = "The request is not valid"
 
     @classmethod
-    def at(cls, pointer: str, detail: str) -> ValidationFailed:
+    def at(cls, pointer: str, detail: str) -> Self:
         """Return the error for one field."""
         return cls(f"{pointer}: {detail}", [FieldError(pointer, detail)])
 
@@ -123,7 +123,7 @@ class NotFound(LecternError):
     title = "Not found"
 
     @classmethod
-    def named(cls, noun: str, name: str, known: Iterable[str] = ()) -> NotFound:
+    def named(cls, noun: str, name: str, known: Iterable[str] = ()) -> Self:
         """Return the error for ``name``, suggesting the nearest of the ``known`` names."""
         candidates = sorted(known)
         near = get_close_matches(name, candidates, n=1, cutoff=0.5)
@@ -335,7 +335,7 @@ def validation_error(issues: Iterable[Mapping[str, object]], prefix: str = "") -
     errors: list[FieldError] = []
     for issue in issues:
         location = issue.get("loc", ())
-        steps = location if isinstance(location, tuple) else ()
+        steps = cast("tuple[object, ...]", location) if isinstance(location, tuple) else ()
         pointer = prefix + "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in steps)
         message = str(issue.get("msg", "invalid"))
         if issue.get("type") == "extra_forbidden":

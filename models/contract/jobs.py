@@ -7,7 +7,8 @@ Hash ``job`` of one job, all values strings:
 
 ``request`` JSON of :class:`JobRequest` with every default filled in · ``state`` · ``attempt`` (0 before the
 first claim) · ``max_attempts`` · ``token`` of the present holder · ``lease_expires_ms`` (Redis clock) ·
-``checkpoint`` path of the newest one in the store · ``created`` ``started`` ``finished`` (RFC 3339) · ``progress`` JSON · ``error`` JSON problem · ``version`` ·
+``checkpoint`` path of the newest one in the store · ``created`` ``started`` ``finished`` (RFC 3339) ·
+``progress`` JSON · ``error`` JSON problem · ``version`` ·
 ``cancel_requested`` "1" once asked · ``publishing`` "1" past the point of no return · ``resumed_from`` job id ·
 ``idempotency_key``.
 
@@ -35,7 +36,7 @@ CHANGED_MODELS = "lectern:models-changed"
 
 
 class JobState(StrEnum):
-    """``queued → running → exporting → succeeded | failed | cancelled``; ``running → queued`` when its worker is lost."""
+    """``queued → running → exporting → succeeded | failed | cancelled``; back to queued when the worker is lost."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -56,7 +57,9 @@ FINAL_STATES = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLE
 class ExportOptions(Options):
     """What to export."""
 
-    formats: tuple[Literal["onnx"], ...] = Field(("onnx",), min_length=1, description="Formats of the exported parts.")
+    formats: tuple[Literal["onnx"], ...] = Field(
+        default=("onnx",), min_length=1, description="Formats of the exported parts."
+    )
     quantize: Literal[False] = Field(default=False, description="Whether to quantise the exported parts.")
 
 

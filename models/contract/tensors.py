@@ -38,5 +38,14 @@ class PartSignature(Options):
         """Return the symbolic axes of the inputs in order of appearance."""
         seen: dict[str, None] = {}
         for tensor in self.inputs:
-            seen.update({axis: None for axis in tensor.shape if isinstance(axis, str)})
+            seen.update(dict.fromkeys(axis for axis in tensor.shape if isinstance(axis, str)))
         return tuple(seen)
+
+    def fixed(self, **sizes: int) -> PartSignature:
+        """Return this signature with the named symbolic axes set to ``sizes``, as a dataset decides."""
+
+        def fix(tensor: TensorSignature) -> TensorSignature:
+            shape = tuple(sizes.get(axis, axis) if isinstance(axis, str) else axis for axis in tensor.shape)
+            return tensor.model_copy(update={"shape": shape})
+
+        return PartSignature(inputs=tuple(map(fix, self.inputs)), outputs=tuple(map(fix, self.outputs)))

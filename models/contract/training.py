@@ -18,8 +18,9 @@ Schedule = Literal["constant", "linear", "cosine", "one_cycle"]
 
 @dataclass(frozen=True)
 class Plan:
-    """How many epochs, and how many examples a step sees."""
+    """How many examples there are, how often they are gone through, and how many a step sees."""
 
+    examples: int
     epochs: int
     batch_size: int
     steps_per_epoch: int
@@ -28,7 +29,7 @@ class Plan:
     def of(cls, examples: int, epochs: int, batch_size: int) -> Plan:
         """Return the plan for a split of ``examples``; the last batch of an epoch may be smaller."""
         size = min(batch_size, examples)
-        return cls(epochs=epochs, batch_size=size, steps_per_epoch=-(-examples // size))
+        return cls(examples=examples, epochs=epochs, batch_size=size, steps_per_epoch=-(-examples // size))
 
     @property
     def steps(self) -> int:
@@ -39,9 +40,11 @@ class Plan:
 class TrainingOptions(Options):
     """What every family takes. Without options of its own a family sees the whole split in one step."""
 
-    seed: int = Field(0, ge=0, lt=2**63, description="Seed of every random draw of the job.")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train; auto takes a GPU if there is one.")
-    devices: Literal[1] = Field(1, description="Number of devices.")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of every random draw of the job.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Where to train; auto takes a GPU if there is one."
+    )
+    devices: Literal[1] = Field(default=1, description="Number of devices.")
 
     def plan(self, examples: int) -> Plan:
         """Return how a training split of ``examples`` is gone through: here one step over all of it."""
@@ -51,27 +54,29 @@ class TrainingOptions(Options):
 class EarlyStopping(Options):
     """Stop when the validation loss has not improved, and keep the best parameters."""
 
-    patience: int = Field(5, ge=1, le=1000, description="Epochs without improvement before stopping.")
+    patience: int = Field(default=5, ge=1, le=1000, description="Epochs without improvement before stopping.")
 
 
 class GradientTraining(TrainingOptions):
     """Options of every family trained by gradient steps."""
 
-    epochs: int = Field(10, ge=1, le=100_000, description="Passes over the training split.")
-    batch_size: int = Field(128, ge=1, le=65_536, description="Examples per step.")
-    optimizer: Optimizer = Field("adam", description="sgd, momentum, nesterov, adagrad, rmsprop or adam.")
-    learning_rate: float = Field(1e-3, gt=0, le=100, description="Initial (one_cycle: largest) learning rate.")
+    epochs: int = Field(default=10, ge=1, le=100_000, description="Passes over the training split.")
+    batch_size: int = Field(default=128, ge=1, le=65_536, description="Examples per step.")
+    optimizer: Optimizer = Field(default="adam", description="sgd, momentum, nesterov, adagrad, rmsprop or adam.")
+    learning_rate: float = Field(default=1e-3, gt=0, le=100, description="Initial (one_cycle: largest) learning rate.")
     final_learning_rate: float = Field(
-        0.0, ge=0, le=100, description="Learning rate at the last step of the linear and cosine schedules."
+        default=0.0, ge=0, le=100, description="Learning rate at the last step of the linear and cosine schedules."
     )
     momentum: float | None = Field(
-        None, ge=0, lt=1, description="Momentum of sgd, momentum (0.9), nesterov (0.9) and rmsprop."
+        default=None, ge=0, lt=1, description="Momentum of sgd, momentum (0.9), nesterov (0.9) and rmsprop."
     )
-    schedule: Schedule = Field("linear", description="constant, linear, cosine or one_cycle.")
-    l1: float = Field(0.0, ge=0, le=100, description="Factor of the sum of |w| over weights, biases left out.")
-    l2: float = Field(0.0, ge=0, le=100, description="Factor of half the sum of w² over weights, biases left out.")
-    gradient_clip: float | None = Field(None, gt=0, description="Largest norm of the whole gradient.")
-    early_stopping: EarlyStopping | None = Field(None, description="Off when null.")
+    schedule: Schedule = Field(default="linear", description="constant, linear, cosine or one_cycle.")
+    l1: float = Field(default=0.0, ge=0, le=100, description="Factor of the sum of |w| over weights, biases left out.")
+    l2: float = Field(
+        default=0.0, ge=0, le=100, description="Factor of half the sum of w² over weights, biases left out."
+    )
+    gradient_clip: float | None = Field(default=None, gt=0, description="Largest norm of the whole gradient.")
+    early_stopping: EarlyStopping | None = Field(default=None, description="Off when null.")
 
     def plan(self, examples: int) -> Plan:
         """Return ``epochs`` passes in batches of ``batch_size``."""

@@ -45,10 +45,14 @@ def read_idx(part: str, path: Path, dimensions: int) -> Array:
                 raise PayloadTooLarge(message)
             data = file.read(expected + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise InvalidDataset.at(f"/{part}", f"the gzip stream is damaged or cut off ({error}); compress it anew") from error
+        raise InvalidDataset.at(
+            f"/{part}", f"the gzip stream is damaged or cut off ({error}); compress it anew"
+        ) from error
     if len(data) != expected:
         found = f"more than {expected}" if len(data) > expected else str(len(data))
-        raise InvalidDataset.at(f"/{part}", f"the header {shape} promises {expected} bytes of data, the file has {found}")
+        raise InvalidDataset.at(
+            f"/{part}", f"the header {shape} promises {expected} bytes of data, the file has {found}"
+        )
     return np.frombuffer(data, dtype=np.uint8).reshape(shape).copy()
 
 

@@ -42,9 +42,12 @@ class SplitOptions(Options):
     """Options of every kind: how much to set aside when no such part is uploaded."""
 
     validation_fraction: float = Field(
-        0.1, ge=0, le=0.5, description="Share of the training examples set aside for validation, at most 5,000."
+        default=0.1,
+        ge=0,
+        le=0.5,
+        description="Share of the training examples set aside for validation, at most 5,000.",
     )
-    test_fraction: float = Field(0.2, ge=0, le=0.5, description="Share of all examples set aside for the test.")
+    test_fraction: float = Field(default=0.2, ge=0, le=0.5, description="Share of all examples set aside for the test.")
 
 
 class DatasetKind(ABC):
@@ -72,4 +75,3 @@ class DatasetKind(ABC):
     @abstractmethod
     def preview(self, content: Content, split: str, count: int) -> list[dict[str, JsonValue]]:
         """Return the first ``count`` examples of ``split`` as JSON."""
-

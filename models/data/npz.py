@@ -34,14 +34,18 @@ def read_npz(part: str, path: Path, names: Sequence[str]) -> dict[str, Array]:
             found = {name: _read_array(part, name, archive, info) for name, info in chosen.items()}
             return found or dict.fromkeys(sorted(members)[:20], np.empty(0))
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-        raise InvalidDataset.at(f"/{part}", f"is not a readable npz archive ({error}); write it with numpy.savez") from error
+        raise InvalidDataset.at(
+            f"/{part}", f"is not a readable npz archive ({error}); write it with numpy.savez"
+        ) from error
 
 
 def _read_array(part: str, name: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Array:
     with archive.open(info) as file:
         try:
             version = np.lib.format.read_magic(file)
-            read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            read_header = (
+                np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            )
             shape, fortran_order, dtype = read_header(file)
         except ValueError as error:
             raise InvalidDataset.at(f"/{part}", f"array '{name}' has no valid npy header ({error})") from error

@@ -51,7 +51,7 @@ def _set_aside(split: Split, wanted: int, stratify: str | None) -> tuple[Split, 
 
 
 def _proportional(labels: Array, order: Array, wanted: int) -> Array:
-    """Return indices of about ``wanted`` examples with each label's share rounded down, the rest by largest remainder."""
+    """Return indices of about ``wanted`` examples in proportion to the labels, by largest remainder."""
     shuffled = labels[order]
     values, counts = np.unique(shuffled, return_counts=True)
     exact = counts * (wanted / len(labels))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
+
+from models.data.image_facts import ImageFacts
 
 Normalization = Literal["scale", "standardize", "none"]
 
@@ -21,10 +22,10 @@ class InputNormalization(nn.Module):
     shift: Tensor
     factor: Tensor
 
-    def __init__(self, kind: Normalization, meta: Mapping[str, object], device: torch.device) -> None:
+    def __init__(self, kind: Normalization, facts: ImageFacts, device: torch.device) -> None:
         """Take the constants from the dataset's facts."""
         super().__init__()
-        shift, scale = _constants(kind, meta)
+        shift, scale = _constants(kind, facts)
         self.register_buffer("shift", torch.tensor(shift, device=device))
         self.register_buffer("factor", torch.tensor(1 / scale, device=device))
 
@@ -33,11 +34,11 @@ class InputNormalization(nn.Module):
         return (values.to(self.shift.dtype) - self.shift) * self.factor
 
 
-def _constants(kind: Normalization, meta: Mapping[str, object]) -> tuple[float, float]:
+def _constants(kind: Normalization, facts: ImageFacts) -> tuple[float, float]:
+    """Return shift and scale."""
     if kind == "none":
         return 0.0, 1.0
     if kind == "standardize":
-        deviation = cast("float", meta["pixel_standard_deviation"])
-        return cast("float", meta["pixel_mean"]), deviation if deviation > 0 else 1.0
-    low, high = cast("tuple[float, float]", meta["value_range"])
+        return facts.mean, facts.deviation if facts.deviation > 0 else 1.0
+    low, high = facts.value_range
     return low, high - low

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import cast
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +12,7 @@ from models.classification.mlp.network import Classifier, Mlp
 from models.classification.mlp.spec import SPEC, MlpConfig
 from models.contract.task import Split
 from models.contract.tensors import PartSignature, TensorSignature
+from models.data.image_facts import ImageFacts
 from models.family import Examples, Export, SingleLoss, TensorExamples
 from models.optimization import limit_norms
 
@@ -21,9 +20,14 @@ from models.optimization import limit_norms
 class MlpFamily(SingleLoss[MlpConfig, dict[str, Tensor]]):
     """The multilayer perceptron."""
 
+    def __init__(self, config: MlpConfig, meta: Mapping[str, object]) -> None:
+        """Read the facts of the images."""
+        super().__init__(config, meta)
+        self._facts = ImageFacts.of(meta)
+
     def build(self, generator: torch.Generator) -> nn.Module:
         """Return a fresh network."""
-        return Mlp(self.config, math.prod(self._image_shape()), len(self._classes()), self.meta, generator)
+        return Mlp(self.config, self._facts, generator)
 
     def examples(self, split: Split, device: torch.device) -> Examples[dict[str, Tensor]]:
         """Return images and labels in memory."""
@@ -45,8 +49,8 @@ class MlpFamily(SingleLoss[MlpConfig, dict[str, Tensor]]):
 
     def export(self, module: nn.Module) -> dict[str, Export]:
         """Return the one part, with the image's own size in its signature."""
-        images = TensorSignature(name="images", shape=("batch", *self._image_shape()))
-        classes = len(self._classes())
+        images = TensorSignature(name="images", shape=("batch", *self._facts.shape))
+        classes = len(self._facts.classes)
         outputs = tuple(
             item.model_copy(update={"shape": ("batch", classes)}) for item in SPEC.parts["classifier"].outputs
         )
@@ -55,16 +59,9 @@ class MlpFamily(SingleLoss[MlpConfig, dict[str, Tensor]]):
     def example(self, part: str, sizes: Mapping[str, int], generator: torch.Generator) -> tuple[Tensor, ...]:
         """Return random images over the whole value range."""
         del part
-        low, high = cast("tuple[float, float]", self.meta["value_range"])
-        draws = torch.rand(sizes["batch"], *self._image_shape(), generator=generator, device=generator.device)
+        low, high = self._facts.value_range
+        draws = torch.rand(sizes["batch"], *self._facts.shape, generator=generator, device=generator.device)
         return (low + (high - low) * draws,)
-
-    def _image_shape(self) -> tuple[int, ...]:
-        sides = (self.meta["height"], self.meta["width"], self.meta["channels"])
-        return tuple(cast("int", side) for side in sides if side is not None)
-
-    def _classes(self) -> Sequence[str]:
-        return cast("Sequence[str]", self.meta["classes"])
 
 
 FAMILY = MlpFamily

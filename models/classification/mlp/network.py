@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from models.classification.mlp.spec import MlpConfig
+from models.data.image_facts import ImageFacts
 from models.nn.dropout import Dropout
 from models.nn.linear import linear
 from models.nn.normalization import InputNormalization
@@ -25,22 +27,20 @@ ACTIVATIONS: Mapping[str, type[nn.Module]] = {
 class Mlp(nn.Module):
     """h⁰ = normalised input, hᵏ = g(Wᵏ hᵏ⁻¹ + bᵏ), logits = W hᴸ + b (Goodfellow Eq. 6.40 to 6.41)."""
 
-    def __init__(
-        self, config: MlpConfig, inputs: int, classes: int, meta: Mapping[str, object], generator: torch.Generator
-    ) -> None:
+    def __init__(self, config: MlpConfig, facts: ImageFacts, generator: torch.Generator) -> None:
         """Draw the weights from ``generator``."""
         super().__init__()
-        self.normalization = InputNormalization(config.normalization, meta, generator.device)
+        self.normalization = InputNormalization(config.normalization, facts, generator.device)
         layers: list[nn.Module] = []
         if config.dropout_input > 0:
             layers.append(Dropout(config.dropout_input, generator))
-        width = inputs
+        width = math.prod(facts.shape)
         for units in config.hidden_sizes:
             layers += [linear(width, units, generator), ACTIVATIONS[config.activation]()]
             if config.dropout > 0:
                 layers.append(Dropout(config.dropout, generator))
             width = units
-        layers.append(linear(width, classes, generator))
+        layers.append(linear(width, len(facts.classes), generator))
         self.layers = nn.Sequential(*layers)
 
     def forward(self, images: Tensor) -> Tensor:

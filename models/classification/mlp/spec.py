@@ -17,24 +17,27 @@ Units = Annotated[int, Field(ge=1, le=16_384)]
 class MlpConfig(Options):
     """Options of the network."""
 
-    hidden_sizes: tuple[Units, ...] = Field((512, 512), max_length=32, description="Units of each hidden layer.")
-    activation: Literal["relu", "tanh", "sigmoid", "leaky_relu", "elu", "gelu"] = Field(
-        "relu", description="Nonlinearity of the hidden layers."
+    hidden_sizes: tuple[Units, ...] = Field(
+        default=(512, 512), max_length=32, description="Units of each hidden layer."
     )
-    dropout_input: float = Field(0.0, ge=0, lt=1, description="Share of inputs dropped in training.")
-    dropout: float = Field(0.0, ge=0, lt=1, description="Share of hidden units dropped in training.")
+    activation: Literal["relu", "tanh", "sigmoid", "leaky_relu", "elu", "gelu"] = Field(
+        default="relu", description="Nonlinearity of the hidden layers."
+    )
+    dropout_input: float = Field(default=0.0, ge=0, lt=1, description="Share of inputs dropped in training.")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="Share of hidden units dropped in training.")
     max_norm: float | None = Field(
-        None, gt=0, le=1000, description="Largest norm of the weights into one unit, output layer included."
+        default=None, gt=0, le=1000, description="Largest norm of the weights into one unit, output layer included."
     )
     normalization: Literal["scale", "standardize", "none"] = Field(
-        "scale", description="scale maps the value range to [0, 1]; standardize uses the training mean and deviation."
+        default="scale",
+        description="scale maps the value range to [0, 1]; standardize uses the training mean and deviation.",
     )
 
 
 class MlpTraining(GradientTraining):
     """Training options with the defaults of this family: Adam at 1e-3, decayed linearly to zero."""
 
-    epochs: int = Field(20, ge=1, le=100_000, description="Passes over the training split.")
+    epochs: int = Field(default=20, ge=1, le=100_000, description="Passes over the training split.")
 
 
 SPEC = FamilySpec(

@@ -21,6 +21,7 @@ from pydantic import Field, JsonValue, model_validator
 from models.contract.errors import InvalidDataset
 from models.contract.task import Array
 from models.data.idx import read_idx
+from models.data.image_facts import ImageFacts
 from models.data.kind import Content, DatasetKind, SplitOptions, UploadedFile
 from models.data.npz import read_npz
 
@@ -34,7 +35,8 @@ class ImagesOptions(SplitOptions):
     """Options of the kind ``images``."""
 
     value_range: tuple[float, float] | None = Field(
-        None, description="Smallest and largest pixel value; default 0 to 255 for whole numbers, else that of the data."
+        default=None,
+        description="Smallest and largest pixel value; default 0 to 255 for whole numbers, else that of the data.",
     )
 
     @model_validator(mode="after")
@@ -57,12 +59,16 @@ class Images(DatasetKind):
         """Return the splits found in ``files``; see the module docstring for their names."""
         raw = _read_parts(files)
         if "train" not in raw:
-            raise _invalid("train", "is missing; send an npz as 'train', or idx files as 'train_images' and 'train_labels'")
+            raise _invalid(
+                "train",
+                "is missing; send an npz as 'train', or idx files as 'train_images' and 'train_labels'",
+            )
         for part, (images, labels) in raw.items():
             _check(part, images, labels, raw["train"][0])
         classes = _classes([labels for _, labels in raw.values()])
         if len(classes) < 2:
-            raise _invalid("train", f"holds one class only ({classes[0]}); a classifier needs at least two")
+            only = ", ".join(classes)
+            raise _invalid("train", f"holds one class only ({only}); a classifier needs at least two")
         position = {label: index for index, label in enumerate(classes)}
         splits = {
             part: {
@@ -71,17 +77,18 @@ class Images(DatasetKind):
             }
             for part, (images, labels) in raw.items()
         }
-        shape = raw["train"][0].shape[1:]
+        height, width, *channels = raw["train"][0].shape[1:]
         meta: dict[str, JsonValue] = {
-            "height": shape[0],
-            "width": shape[1],
-            "channels": shape[2] if len(shape) == 3 else None,
+            "height": height,
+            "width": width,
+            "channels": channels[0] if channels else None,
             "classes": list(classes),
         }
         assert isinstance(options, ImagesOptions)
         low, high = options.value_range or _value_range(raw["train"][0])
         _check_range(raw, low, high)
-        return Content(splits, meta | {"value_range": [low, high]})
+        meta["value_range"] = [low, high]
+        return Content(splits, meta)
 
     def facts(self, content: Content) -> dict[str, JsonValue]:
         """Return the class balance per split, and mean and standard deviation of the training pixels."""
@@ -105,14 +112,15 @@ class Images(DatasetKind):
         """Return labels and base64 PNG images."""
         from PIL import Image  # noqa: PLC0415 - only previews need it, and the gateway starts without
 
-        arrays = content.splits[split]
-        classes, (low, high) = content.meta["classes"], content.meta["value_range"]  # type: ignore[misc]
+        arrays, facts = content.splits[split], ImageFacts.of(content.meta)
+        low, high = facts.value_range
         items: list[dict[str, JsonValue]] = []
         for image, label in zip(arrays["images"][:count], arrays["labels"][:count].tolist(), strict=True):
-            scaled = np.clip((image.astype(np.float64) - low) / (high - low) * 255, 0, 255).round().astype(np.uint8)
+            fractions = np.clip((image.astype(np.float64) - low) / (high - low), 0, 1)
+            pixels = (fractions * 255).round().astype(np.uint8)
             buffer = io.BytesIO()
-            Image.fromarray(scaled.squeeze()).save(buffer, "PNG")
-            items.append({"label": classes[label], "image": base64.b64encode(buffer.getvalue()).decode()})  # type: ignore[index]
+            Image.fromarray(pixels.squeeze()).save(buffer, "PNG")
+            items.append({"label": facts.classes[label], "image": base64.b64encode(buffer.getvalue()).decode()})
         return items
 
 
@@ -129,7 +137,10 @@ def _read_parts(files: Mapping[str, UploadedFile]) -> dict[str, tuple[Array, Arr
     for part in files:
         if part not in SPLITS and part.removesuffix("_images").removesuffix("_labels") not in SPLITS:
             names = ", ".join(SPLITS)
-            raise _invalid(part, f"is not a part of an images dataset; use {names} (npz) or <split>_images and <split>_labels (idx)")
+            raise _invalid(
+                part,
+                f"is not a part of an images dataset; use {names} (npz) or <split>_images and <split>_labels (idx)",
+            )
     for split in SPLITS:
         images, labels = files.get(f"{split}_images"), files.get(f"{split}_labels")
         if (images is None) != (labels is None):
@@ -138,7 +149,10 @@ def _read_parts(files: Mapping[str, UploadedFile]) -> dict[str, tuple[Array, Arr
         if images is not None and labels is not None:
             if split in files:
                 raise _invalid(split, f"and '{split}_images' both bring the same split; send one of them")
-            raw[split] = read_idx(f"{split}_images", images.path, 3), read_idx(f"{split}_labels", labels.path, 1)
+            raw[split] = (
+                read_idx(f"{split}_images", images.path, 3),
+                read_idx(f"{split}_labels", labels.path, 1),
+            )
         elif split in files:
             raw |= _read_archive(split, files[split], files)
     return raw
@@ -151,7 +165,8 @@ def _read_archive(split: str, file: UploadedFile, files: Mapping[str, UploadedFi
             found = {split: (arrays[images], arrays[labels])}
             break
     else:
-        raise _invalid(split, f"needs the arrays 'images' and 'labels' (or 'x_train' and 'y_train'); it has: {', '.join(arrays) or 'none'}")
+        names = ", ".join(arrays) or "none"
+        raise _invalid(split, f"needs the arrays 'images' and 'labels' (or 'x_train' and 'y_train'); it has: {names}")
     if split == "train" and "x_test" in arrays and "y_test" in arrays:
         if "test" in files or "test_images" in files:
             raise _invalid("test", "comes twice: as a part of its own and as x_test in 'train'; send one of them")
@@ -162,16 +177,25 @@ def _read_archive(split: str, file: UploadedFile, files: Mapping[str, UploadedFi
 def _check(part: str, images: Array, labels: Array, train: Array) -> None:
     if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3, 4)):
         shape = " × ".join(map(str, images.shape))
-        raise _invalid(part, f"images must be (count, height, width) or (count, height, width, 1, 3 or 4 channels), not {shape}")
+        raise _invalid(
+            part,
+            f"images must be (count, height, width) or (count, height, width, 1, 3 or 4 channels), not {shape}",
+        )
     if labels.ndim != 1 or len(labels) != len(images):
         raise _invalid(part, f"has {len(images)} images but labels of shape {labels.shape}; send one label per image")
     if len(images) == 0:
         raise _invalid(part, "holds no images")
     if 0 in images.shape or max(images.shape[1:3]) > LARGEST_SIDE:
         height, width = images.shape[1:3]
-        raise _invalid(part, f"images are {height} × {width} pixels; sides from 1 to {LARGEST_SIDE} are read, so scale them down")
+        raise _invalid(
+            part,
+            f"images are {height} × {width} pixels; sides from 1 to {LARGEST_SIDE} are read, so scale them down",
+        )
     if images.shape[1:] != train.shape[1:]:
-        raise _invalid(part, f"images are {images.shape[1:]}, those of 'train' are {train.shape[1:]}; all must have one size")
+        raise _invalid(
+            part,
+            f"images are {images.shape[1:]}, those of 'train' are {train.shape[1:]}; all must have one size",
+        )
     if images.dtype.kind not in "uif":
         raise _invalid(part, f"images must be numbers, not {images.dtype}")
     if images.dtype.kind == "f" and not np.isfinite(images).all():
@@ -201,4 +225,6 @@ def _value_range(images: Array) -> tuple[float, float]:
 def _check_range(raw: Mapping[str, tuple[Array, Array]], low: float, high: float) -> None:
     for part, (images, _) in raw.items():
         if part == "train" and (images.min() < low or images.max() > high):
-            raise _invalid(part, f"pixels run from {images.min()} to {images.max()}, outside value_range [{low}, {high}]")
+            raise _invalid(
+                part, f"pixels run from {images.min()} to {images.max()}, outside value_range [{low}, {high}]"
+            )

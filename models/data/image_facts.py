@@ -1,0 +1,40 @@
+"""What families and codecs know of a dataset of labelled images, read from its ``meta``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """Facts of a dataset of kind ``images``.
+
+    Attributes:
+        shape: (height, width) or (height, width, channels).
+        classes: labels in the order of their indices.
+        value_range: smallest and largest value a pixel can have.
+        mean: mean of the training pixels.
+        deviation: standard deviation of the training pixels.
+    """
+
+    shape: tuple[int, ...]
+    classes: tuple[str, ...]
+    value_range: tuple[float, float]
+    mean: float
+    deviation: float
+
+    @classmethod
+    def of(cls, meta: Mapping[str, object]) -> ImageFacts:
+        """Return the facts that the dataset kind recorded."""
+        facts = cast("Mapping[str, Any]", meta)
+        sides = (facts["height"], facts["width"], facts["channels"])
+        low, high = facts["value_range"]
+        return cls(
+            shape=tuple(side for side in sides if side is not None),
+            classes=tuple(facts["classes"]),
+            value_range=(float(low), float(high)),
+            mean=float(facts["pixel_mean"]),
+            deviation=float(facts["pixel_standard_deviation"]),
+        )

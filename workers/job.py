@@ -1,0 +1,115 @@
+"""One job from its request to its published version; the torch side of the trainer process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import torch
+
+from models.artifacts.datasets import Datasets
+from models.artifacts.store import ArtifactStore
+from models.artifacts.versions import Versions
+from models.catalog import Catalog
+from models.contract.errors import DatasetNotFound, ValidationFailed
+from models.contract.jobs import Progress
+from models.family import State
+from workers.checkpoints import Checkpoints
+from workers.claims import Claim
+from workers.logs import say
+from workers.publishing import Finished, export, publish
+from workers.settings import WorkerSettings
+from workers.stop import Stop
+from workers.training import Outcome, Run, prepare, train
+
+
+def work(claim: Claim, settings: WorkerSettings, stop: Stop) -> bool:
+    """Bring the job to its end; return whether it got there, False when it was stopped on the way.
+
+    Raises:
+        LecternError: the job fails, for the reason it says.
+    """
+    started = time.monotonic()
+    request = claim.request()
+    store = ArtifactStore(settings.store_url)
+    versions = Versions(store, claim.ref.project)
+    already = versions.published(request.model, claim.ref.job_id)
+    if already is not None:
+        claim.succeed(request.model, already)
+        return True
+    catalog = Catalog(settings.families)
+    spec = catalog.spec(request.family)
+    options = spec.training.parse(request.training, "/training")
+    datasets = Datasets(store, catalog, claim.ref.project)
+    record = datasets.record(request.dataset)
+    if record.digest != request.dataset_digest:
+        message = f"Dataset '{request.dataset}' was replaced by other content after the job was submitted."
+        raise DatasetNotFound(message)
+    content = datasets.content(record)
+    family = catalog.family(request.family)(spec.config.parse(request.config, "/config"), record.meta)
+    torch.set_num_threads(settings.threads())
+    torch.set_flush_denormal(True)
+    run = prepare(family, options, content.splits, _device(options.device))
+    seconds = {"load": time.monotonic() - started}
+    outcome = _train(run, claim, store, settings, stop)
+    if not outcome.finished or stop():
+        say("stopped; the checkpoint is kept")
+        return False
+    seconds["train"] = time.monotonic() - started - seconds["load"]
+    stop.can_save = False
+    claim.exporting()
+    marked = time.monotonic()
+    finished = Finished(spec, catalog.task(spec.task), request, record, content, run, outcome, seconds)
+    exported = export(finished)
+    seconds["export"] = time.monotonic() - marked
+    if not claim.publishing():
+        return False
+    manifest = publish(finished, exported, claim, versions)
+    say(f"published {manifest.model} version {manifest.version}: {_summary(manifest.metrics)}")
+    claim.succeed(request.model, manifest.version)
+    return True
+
+
+class _Reporter:
+    """Tells the job's record how the training goes."""
+
+    def __init__(self, claim: Claim, checkpoints: Checkpoints) -> None:
+        self._claim = claim
+        self._checkpoints = checkpoints
+
+    def progress(self, progress: Progress) -> None:
+        self._claim.progress(progress)
+
+    def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        self._claim.epoch(epoch, metrics)
+        say(f"epoch {epoch}: " + ", ".join(f"{key} {value:.4f}" for key, value in metrics.items() if key != "epoch"))
+
+    def checkpoint(self, state: State, step: int) -> None:
+        self._checkpoints.save(state, step)
+
+
+def _train(run: Run, claim: Claim, store: ArtifactStore, settings: WorkerSettings, stop: Stop) -> Outcome:
+    checkpoints = Checkpoints(store, claim)
+    resume = checkpoints.load(run.device)
+    parameters = sum(parameter.numel() for parameter in run.module.parameters())
+    plan = run.plan
+    say(f"{'resuming' if resume else 'training'} on {run.device} with {torch.get_num_threads()} thread(s)")
+    say(f"{parameters:,} parameters, {plan.steps:,} steps of {plan.batch_size} examples over {plan.epochs} epochs")
+    stop.can_save = True
+    return train(
+        run,
+        _Reporter(claim, checkpoints),
+        resume=resume,
+        should_stop=stop,
+        checkpoint_seconds=settings.checkpoint_seconds,
+    )
+
+
+def _device(wanted: str) -> torch.device:
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise ValidationFailed.at("/training/device", "this worker sees no GPU; use 'auto' or 'cpu'")
+    return torch.device("cuda" if torch.cuda.is_available() and wanted != "cpu" else "cpu")
+
+
+def _summary(metrics: Mapping[str, Mapping[str, float]]) -> str:
+    return ", ".join(f"{split} {key} {value:.4f}" for split, scores in metrics.items() for key, value in scores.items())
