@@ -1,0 +1,1 @@
+"""More families of the task ``models.classification``, which is not repeated here."""

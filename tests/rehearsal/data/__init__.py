@@ -1,0 +1,1 @@
+"""What the rehearsal tasks learn from."""

@@ -1,0 +1,1 @@
+"""Dataset kinds of the rehearsal families."""

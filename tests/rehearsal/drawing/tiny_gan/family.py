@@ -1,0 +1,104 @@
+"""How both networks are built and trained against one another, and the generator exported."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.contract.training import Plan, TrainingOptions
+from models.family import Examples, Export, Learner, Metrics, State
+from models.nn.linear import linear
+from rehearsal.drawing.tiny_gan.spec import SPEC, AdversarialTraining, GanConfig
+from rehearsal.nn.images import OverImages
+
+SIDES = ("discriminator", "generator")
+EVALUATION_DRAWS = 256
+
+
+class _Painted(nn.Module):
+    def __init__(self, low: float, high: float, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.low, self.high, self.shape = low, high, shape
+
+    def forward(self, logits: Tensor) -> Tensor:
+        return self.low + (self.high - self.low) * logits.sigmoid().unflatten(1, self.shape)
+
+
+class AdversarialLearner(Learner[dict[str, Tensor]]):
+    """One step of the discriminator, then one of the generator."""
+
+    def __init__(self, module: nn.Module, rate: float, noise: int, generator: torch.Generator) -> None:
+        """Make both optimisers."""
+        self._module, self._noise, self._generator = module, noise, generator
+        self._optimizers = {
+            side: torch.optim.Adam(module.get_submodule(side).parameters(), rate, (0.5, 0.999)) for side in SIDES
+        }
+
+    def step(self, batch: dict[str, Tensor]) -> Metrics:
+        real, losses = batch["images"], dict[str, Tensor]()
+        for side in SIDES:
+            noise = torch.randn(len(real), self._noise, generator=self._generator)
+            fake = self._module.get_submodule("generator")(noise)
+            judge = self._module.get_submodule("discriminator")
+            losses[side] = functional.softplus(-judge(fake)).mean()  # the generator's, §3 of the paper
+            if side == "discriminator":
+                losses[side] = (
+                    functional.softplus(judge(fake.detach())).mean() + functional.softplus(-judge(real)).mean()
+                )
+            self._optimizers[side].zero_grad()
+            losses[side].backward()
+            self._optimizers[side].step()
+        return {side: loss.detach() for side, loss in losses.items()}
+
+    def state(self) -> State:
+        optimizers = {side: optimizer.state_dict() for side, optimizer in self._optimizers.items()}
+        return {"module": self._module.state_dict(), "optimizers": optimizers, "noise": self._generator.get_state()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self._module.load_state_dict(state["module"])
+        self._generator.set_state(state["noise"])
+        for side, optimizer in self._optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][side])
+
+
+class TinyGanFamily(OverImages[GanConfig]):
+    """The tiny network."""
+
+    def build(self, generator: torch.Generator) -> nn.Module:
+        noise, hidden = self.config.noise, self.config.hidden
+        draw = [linear(noise, hidden, generator), nn.ReLU(), linear(hidden, self.pixels, generator)]
+        judge = [linear(self.pixels, hidden, generator), nn.ReLU(), linear(hidden, 1, generator)]
+        return nn.ModuleDict(
+            {
+                "generator": nn.Sequential(*draw, _Painted(self.low, self.high, self.shape)),
+                "discriminator": nn.Sequential(*self.flattened(generator), *judge),
+            }
+        )
+
+    def learner(
+        self, module: nn.Module, options: TrainingOptions, plan: Plan, generator: torch.Generator
+    ) -> AdversarialLearner:
+        del plan
+        assert isinstance(options, AdversarialTraining)
+        return AdversarialLearner(module, options.learning_rate, self.config.noise, generator)
+
+    def evaluate(self, module: nn.Module, examples: Examples[dict[str, Tensor]]) -> dict[str, float]:
+        """Return the squared distance of the mean drawn image from the mean example, per pixel of unit range."""
+        noise = torch.randn(EVALUATION_DRAWS, self.config.noise, generator=torch.Generator().manual_seed(0))
+        real = examples.take(torch.arange(len(examples)))["images"].float().mean(dim=0)
+        with torch.no_grad():
+            gap = (module.get_submodule("generator")(noise).mean(dim=0) - real) / (self.high - self.low)
+        return {"loss": float(gap.square().mean())}
+
+    def export(self, module: nn.Module) -> dict[str, Export]:
+        signature = SPEC.parts["generator"].fixed(noise=self.config.noise, **self.axes)
+        return {"generator": Export(module.get_submodule("generator"), signature)}
+
+    def example(self, part: str, sizes: Mapping[str, int], generator: torch.Generator) -> tuple[Tensor, ...]:
+        del part
+        return (torch.randn(sizes["batch"], self.config.noise, generator=generator),)
+
+
+FAMILY = TinyGanFamily

@@ -1,0 +1,1 @@
+"""Expressions: input that is a tree."""

@@ -1,0 +1,1 @@
+"""What several rehearsal families share."""

@@ -1,0 +1,1 @@
+"""Recall: sequences of any length."""

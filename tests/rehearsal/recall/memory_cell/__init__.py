@@ -1,0 +1,1 @@
+"""A recurrent cell that writes to and reads from a memory matrix, exported with its loop."""

@@ -1,0 +1,1 @@
+"""Spelling: two graphs and a loop."""
