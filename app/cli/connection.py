@@ -1,0 +1,37 @@
+"""What commands that talk to a gateway have in common: ``--url``, ``--json`` and how a refusal is told."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.cli.output import CommandFailed
+
+if TYPE_CHECKING:
+    from app.client import Client
+
+Url = Annotated[
+    str, typer.Option("--url", envvar="LECTERN_URL", help="Where the gateway listens.", rich_help_panel="Common")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.", rich_help_panel="Common")]
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+
+@contextmanager
+def gateway(url: str) -> Generator[Client]:
+    """Yield a client of the gateway at ``url``.
+
+    Raises:
+        CommandFailed: the gateway refuses, or does not answer.
+    """
+    from app.client import Client, ClientError  # noqa: PLC0415 - `lectern --help` opens no connection
+
+    try:
+        with Client(url) as client:
+            yield client
+    except ClientError as error:
+        raise CommandFailed(error.detail, error.errors) from error

@@ -1,0 +1,56 @@
+"""``lectern gateway`` and ``lectern worker``: one piece in this process, against a Redis that is there already."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.cli.address import check_exposure
+from app.cli.embedded_redis import require
+from app.cli.output import CommandFailed
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
+
+
+def gateway(
+    host: Annotated[str, typer.Option(envvar="LECTERN_HOST", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(envvar="LECTERN_PORT", min=0, max=65_535, help="Port to listen on; 0 takes a free one.")
+    ] = 8000,
+    *,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", envvar="LECTERN_INSECURE", help="Listen beyond this machine without a key.")
+    ] = False,
+) -> None:
+    """Run the gateway against LECTERN_REDIS_URL and LECTERN_STORE_URL."""
+    check_exposure(host, insecure=insecure)
+    from pydantic import ValidationError  # noqa: PLC0415 - as below
+
+    from app.main import serve  # noqa: PLC0415 - `lectern --help` needs no gateway
+    from app.settings import GatewaySettings  # noqa: PLC0415 - as above
+
+    given: dict[str, Any] = {"host": host, "port": port, "insecure": insecure}
+    try:
+        settings = GatewaySettings(**given)
+    except ValidationError as error:
+        raise CommandFailed("; ".join(map(_setting, error.errors()))) from error
+    require(settings.redis_url)
+    raise typer.Exit(serve(settings))
+
+
+def worker() -> None:
+    """Run a worker against LECTERN_REDIS_URL and LECTERN_STORE_URL."""
+    require(os.environ.get("LECTERN_REDIS_URL", DEFAULT_REDIS_URL))
+    os.environ["PYTHONSAFEPATH"] = "1"
+    os.execv(sys.executable, [sys.executable, "-m", "workers"])  # noqa: S606 - this process becomes the worker
+
+
+def _setting(issue: ErrorDetails) -> str:
+    name = "_".join(str(step) for step in issue["loc"])
+    return f"LECTERN_{name.upper()}: {issue['msg']}"

@@ -1,0 +1,427 @@
+"""A small synchronous client of the REST API, for the command line, tests and scripts. Knows no server code.
+
+Answers are frozen records: the fields that callers rely on are typed, every other field is kept as it came.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Self, TypeVar, cast
+from urllib.parse import quote, urlsplit
+
+import httpx
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from models.contract.errors import FieldError
+from models.contract.jobs import JobState, Progress
+
+Json = dict[str, JsonValue]
+OnSent = Callable[[int], None]
+"""Told how many bytes of an upload were just read."""
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+RECONNECT_SECONDS = 30.0
+"""How long a broken event stream is taken up again before giving up."""
+
+RECONNECT_PAUSE_SECONDS = 0.5
+EVENT_SILENCE_SECONDS = 60.0
+RETRIED_STATUSES = frozenset({429, 502, 503, 504})
+
+
+class ClientError(Exception):
+    """A request failed: the gateway's problem, or a connection that could not be had (``status`` 0)."""
+
+    def __init__(self, detail: str, code: str, status: int = 0, errors: tuple[FieldError, ...] = ()) -> None:
+        """Keep the sentence, its stable code, the HTTP status and the fields concerned."""
+        super().__init__(detail)
+        self.detail = detail
+        self.code = code
+        self.status = status
+        self.errors = errors
+
+
+class Reply(BaseModel):
+    """A JSON object that the gateway sent."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    def sent(self) -> Json:
+        """Return the object as the gateway sent it."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+class Dataset(Reply):
+    """Summary of a dataset."""
+
+    name: str
+    kind: str = ""
+    counts: dict[str, int] = Field(default_factory=dict)
+    split_rule: str = ""
+    digest: str = ""
+    built_in: bool = False
+    created: str | None = None
+    meta: Json = Field(default_factory=dict)
+
+
+class Problem(Reply):
+    """Why a job failed."""
+
+    code: str = ""
+    detail: str = ""
+    errors: tuple[dict[str, str], ...] = ()
+
+    def fields(self) -> tuple[FieldError, ...]:
+        """Return the fields that it speaks of."""
+        return tuple(FieldError(item.get("pointer", ""), item.get("detail", "")) for item in self.errors)
+
+
+class Job(Reply):
+    """A training job."""
+
+    id: str
+    state: JobState
+    family: str = ""
+    dataset: str = ""
+    model: str = ""
+    attempt: int = 0
+    progress: Progress = Progress()
+    created: str | None = None
+    started: str | None = None
+    finished: str | None = None
+    error: Problem | None = None
+    version: int | None = None
+    resumed_from: str | None = None
+
+
+class Version(Reply):
+    """One line of a model's list of versions."""
+
+    version: int
+    family: str = ""
+    dataset: str = ""
+    created: str | None = None
+    metrics: dict[str, dict[str, float]] = Field(default_factory=dict)
+
+
+class Model(Reply):
+    """A model with its versions and aliases."""
+
+    name: str
+    task: str = ""
+    family: str = ""
+    versions: tuple[Version, ...] = ()
+    aliases: dict[str, int] = Field(default_factory=dict)
+
+
+class ModelCard(Reply):
+    """Everything there is to know of one version."""
+
+    version: int
+    headline: str = ""
+    metrics: dict[str, dict[str, float]] = Field(default_factory=dict)
+    duration_seconds: dict[str, float] = Field(default_factory=dict)
+
+
+class Event(BaseModel):
+    """One event of a job: its id in the stream, its kind and its data."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    event: str
+    data: Json
+
+    @property
+    def final(self) -> bool:
+        """Whether it says that the job ended."""
+        return self.event == "state" and JobState(str(self.data.get("state"))).final
+
+    def progress(self) -> Progress:
+        """Return how far the job is; of events ``progress`` and ``epoch``."""
+        return Progress.model_validate({name: self.data[name] for name in Progress.model_fields if name in self.data})
+
+
+R = TypeVar("R", bound=Reply)
+
+
+class Client:
+    """The gateway at one URL. Use as a context manager, or call ``close``."""
+
+    def __init__(
+        self,
+        base_url: str = DEFAULT_URL,
+        timeout_seconds: float = 60.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        """Open no connection yet.
+
+        Args:
+            base_url: where the gateway listens.
+            timeout_seconds: how long an answer may keep silent.
+            transport: another way to send requests, in tests.
+
+        Raises:
+            ClientError: ``base_url`` is no http URL.
+        """
+        self.base_url = base_url.rstrip("/")
+        parts = urlsplit(base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            message = f"'{base_url}' is no URL of a gateway; it looks like {DEFAULT_URL}."
+            raise ClientError(message, "invalid_url")
+        self._http = httpx.Client(
+            base_url=self.base_url,
+            timeout=timeout_seconds,
+            transport=transport,
+            trust_env=not _is_loopback(parts.hostname),  # a proxy for the world is none for this machine
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def families(self) -> list[Reply]:
+        """Return what can be trained."""
+        return self._items(Reply, "/v1/families")
+
+    def datasets(self) -> list[Dataset]:
+        """Return all datasets."""
+        return self._items(Dataset, "/v1/datasets")
+
+    def dataset(self, name: str) -> Dataset:
+        """Return one dataset."""
+        return self._one(Dataset, "GET", _path("datasets", name))
+
+    def preview(self, name: str, **query: str | int) -> Json:
+        """Return examples of a dataset."""
+        return self._json("GET", f"{_path('datasets', name)}/preview", params=query)
+
+    def add_dataset(
+        self,
+        name: str,
+        kind: str,
+        files: Mapping[str, Path],
+        options: Mapping[str, JsonValue],
+        on_sent: OnSent | None = None,
+    ) -> Dataset:
+        """Upload ``files`` by part name and return the summary.
+
+        Raises:
+            ClientError: the gateway refuses them.
+            OSError: a file cannot be read.
+        """
+        fields = {"name": name, "kind": kind, "options": json.dumps(dict(options))}
+        with ExitStack() as stack:
+            parts = {
+                part: (path.name, stack.enter_context(_Upload(path, on_sent)), "application/octet-stream")
+                for part, path in files.items()
+            }
+            timeout = httpx.Timeout(self._http.timeout, read=None)  # the gateway reads the whole dataset first
+            return self._one(Dataset, "POST", "/v1/datasets", data=fields, files=parts, timeout=timeout)
+
+    def delete_dataset(self, name: str) -> None:
+        """Delete a dataset."""
+        self._send("DELETE", _path("datasets", name))
+
+    def submit(self, submission: Mapping[str, JsonValue], idempotency_key: str | None = None) -> Job:
+        """Submit a training job."""
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        return self._one(Job, "POST", "/v1/jobs", json=dict(submission), headers=headers)
+
+    def jobs(self, **filters: str | None) -> list[Job]:
+        """Return jobs, newest first, those of a ``state``, ``family`` or ``model`` if given."""
+        return self._items(Job, "/v1/jobs", {name: value for name, value in filters.items() if value})
+
+    def job(self, job_id: str) -> Job:
+        """Return one job."""
+        return self._one(Job, "GET", _path("jobs", job_id))
+
+    def logs(self, job_id: str) -> str:
+        """Return what the job wrote."""
+        return self._send("GET", f"{_path('jobs', job_id)}/logs").text
+
+    def cancel(self, job_id: str) -> Job:
+        """Ask a job to stop."""
+        return self._one(Job, "POST", f"{_path('jobs', job_id)}/cancel")
+
+    def resume(self, job_id: str, training: Mapping[str, JsonValue]) -> Job:
+        """Return a new job that goes on where ``job_id`` ended."""
+        return self._one(Job, "POST", f"{_path('jobs', job_id)}/resume", json={"training": dict(training)})
+
+    def events(self, job_id: str, last_event_id: str | None = None) -> Iterator[Event]:
+        """Yield the events of a job until it ends, taking a broken stream up again where it broke.
+
+        Raises:
+            ClientError: there is no such job, or the gateway stayed away for ``RECONNECT_SECONDS``.
+        """
+        last, away_since = last_event_id, time.monotonic()
+        while True:
+            failure: ClientError | None = None
+            try:
+                for event in self._stream(job_id, last):
+                    last, away_since = event.id or last, time.monotonic()
+                    yield event
+                    if event.final:
+                        return
+                if self.job(job_id).state.final:
+                    return
+            except ClientError as error:
+                if error.status and error.status not in RETRIED_STATUSES:
+                    raise
+                failure = error
+            if failure and time.monotonic() - away_since > RECONNECT_SECONDS:
+                raise failure
+            time.sleep(RECONNECT_PAUSE_SECONDS)
+
+    def models(self) -> list[Model]:
+        """Return all models."""
+        return self._items(Model, "/v1/models")
+
+    def model(self, name: str) -> Model:
+        """Return one model."""
+        return self._one(Model, "GET", _path("models", name))
+
+    def version(self, model: str, version: int | str) -> ModelCard:
+        """Return the model card of one version."""
+        return self._one(ModelCard, "GET", _path("models", model, "versions", str(version)))
+
+    def set_alias(self, model: str, alias: str, version: int) -> None:
+        """Point an alias at a version."""
+        self._send("PUT", _path("models", model, "aliases", alias), json={"version": version})
+
+    def delete_alias(self, model: str, alias: str) -> None:
+        """Remove an alias."""
+        self._send("DELETE", _path("models", model, "aliases", alias))
+
+    def delete_version(self, model: str, version: int) -> None:
+        """Delete a version."""
+        self._send("DELETE", _path("models", model, "versions", str(version)))
+
+    def predict(
+        self,
+        model: str,
+        verb: str,
+        body: bytes | Mapping[str, JsonValue],
+        version: str | None = None,
+        media_type: str = "application/json",
+    ) -> Json:
+        """Return the answer to ``verb``; a bare body goes with its ``media_type``."""
+        named = _path("models", model, "versions", version) if version else _path("models", model)
+        content = body if isinstance(body, bytes) else json.dumps(dict(body)).encode()
+        return self._json(
+            "POST", f"{named}/{quote(verb, safe='')}", content=content, headers={"Content-Type": media_type}
+        )
+
+    def _stream(self, job_id: str, last_event_id: str | None) -> Iterator[Event]:
+        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_event_id} if last_event_id else {})
+        timeout = httpx.Timeout(self._http.timeout, read=EVENT_SILENCE_SECONDS)
+        try:
+            with self._http.stream("GET", f"{_path('jobs', job_id)}/events", headers=headers, timeout=timeout) as reply:
+                if reply.is_error:
+                    reply.read()
+                    raise _problem(reply)
+                yield from _parse_events(reply.iter_lines())
+        except httpx.TransportError as error:
+            raise self._unreached(error) from error
+
+    def _items(self, record: type[R], path: str, params: Mapping[str, str] | None = None) -> list[R]:
+        items: list[R] = []
+        query = dict(params or {})
+        while True:
+            page = self._json("GET", path, params=query)
+            items += [record.model_validate(item) for item in cast("list[Json]", page["items"])]
+            if not page.get("next"):
+                return items
+            query["after"] = str(page["next"])
+
+    def _one(self, record: type[R], method: str, path: str, **options: Any) -> R:
+        return record.model_validate(self._json(method, path, **options))
+
+    def _json(self, method: str, path: str, **options: Any) -> Json:
+        reply = self._send(method, path, **options)
+        try:
+            return cast("Json", reply.json())
+        except ValueError as error:
+            message = f"{self.base_url} answered something that is not JSON; is this a Lectern gateway?"
+            raise ClientError(message, "not_a_gateway", reply.status_code) from error
+
+    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            reply = self._http.request(method, path, **options)
+        except httpx.TransportError as error:
+            raise self._unreached(error) from error
+        if not reply.is_success:
+            raise _problem(reply)
+        return reply
+
+    def _unreached(self, error: httpx.TransportError) -> ClientError:
+        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+            message = f"No gateway answers at {self.base_url}; start one with `lectern up`."
+            return ClientError(message, "no_gateway")
+        if isinstance(error, httpx.TimeoutException):
+            return ClientError(f"The gateway at {self.base_url} did not answer in time.", "timeout")
+        reason = str(error) or type(error).__name__
+        return ClientError(f"The connection to {self.base_url} broke: {reason}", "connection_broken")
+
+
+class _Upload(io.FileIO):
+    """A file that tells how much of it was read."""
+
+    def __init__(self, path: Path, on_sent: OnSent | None) -> None:
+        super().__init__(path, "rb")
+        self._on_sent = on_sent
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(-1 if size is None else size) or b""
+        if self._on_sent:
+            self._on_sent(len(data))
+        return data
+
+
+def _path(*steps: str) -> str:
+    return "/v1/" + "/".join(quote(step, safe="") for step in steps)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _parse_events(lines: Iterator[str]) -> Iterator[Event]:
+    fields: dict[str, str] = {}
+    for line in lines:
+        if line:
+            name, _, value = line.partition(":")
+            if name:  # a line that starts with a colon only keeps the connection open
+                fields[name] = value.removeprefix(" ")
+        elif "data" in fields:
+            yield Event(id=fields.get("id", ""), event=fields.get("event", "message"), data=json.loads(fields["data"]))
+            fields = {}
+
+
+def _problem(reply: httpx.Response) -> ClientError:
+    """Return the gateway's problem, or a sentence about an answer that is none."""
+    fallback = f"{reply.request.url} answered {reply.status_code} {reply.reason_phrase}"
+    try:
+        body = reply.json()
+    except ValueError:
+        return ClientError(f"{fallback}; is this a Lectern gateway?", "not_a_gateway", reply.status_code)
+    problem = cast("dict[str, Any]", body) if isinstance(body, dict) else {}
+    errors = tuple(
+        FieldError(str(item.get("pointer", "")), str(item.get("detail", ""))) for item in problem.get("errors") or ()
+    )
+    detail = str(problem.get("detail") or problem.get("error") or fallback)
+    return ClientError(detail, str(problem.get("code") or "http_error"), reply.status_code, errors)
