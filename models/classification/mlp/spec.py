@@ -29,8 +29,8 @@ class MlpConfig(Options):
         default=None, gt=0, le=1000, description="Largest norm of the weights into one unit, output layer included."
     )
     normalization: Literal["scale", "standardize", "none"] = Field(
-        default="scale",
-        description="scale maps the value range to [0, 1]; standardize uses the training mean and deviation.",
+        default="standardize",
+        description="standardize uses mean and deviation of the training pixels; scale maps to [0, 1]; or none.",
     )
 
 
