@@ -1,0 +1,159 @@
+"""Every write of a job's record checks the claim's token; what ended never changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import orjson
+import pytest
+from redis import Redis
+
+from models.contract.errors import LeaseLost, TrainingDiverged, WorkerLost
+from models.contract.jobs import CHANGED_MODELS, CPU_QUEUE, JobKeys, JobState, Progress
+from workers.celery_app import make_celery
+from workers.claims import Claim, JobRef, reap
+from workers.reaper import sweep
+from workers.settings import WorkerSettings
+
+Submit = Callable[..., JobRef]
+LOST = WorkerLost("The worker vanished.")
+HOUR = 3600.0
+
+
+def take(redis: Redis, ref: JobRef, lease_seconds: float = HOUR) -> Claim:
+    claim = Claim.take(redis, ref, lease_seconds)
+    assert claim is not None
+    return claim
+
+
+def lapse(redis: Redis, ref: JobRef) -> None:
+    """Let the lease lie in the past, as it does when a worker vanished."""
+    redis.hset(ref.keys[0], "lease_expires_ms", "1")
+
+
+def state(redis: Redis, ref: JobRef) -> str | None:
+    return redis.hget(ref.keys[0], "state")
+
+
+def events(redis: Redis, ref: JobRef) -> list[tuple[str, dict[str, object]]]:
+    entries = redis.xrange(JobKeys(ref.project).events(ref.job_id))
+    return [(fields["event"], orjson.loads(fields["data"])) for _, fields in entries]
+
+
+def test_a_job_is_claimed_once(redis: Redis, submit: Submit) -> None:
+    ref = submit()
+    assert take(redis, ref).attempt == 1
+    assert Claim.take(redis, ref, HOUR) is None
+    assert events(redis, ref) == [("state", {"state": "running", "attempt": 1})]
+
+
+def test_a_lost_claim_can_write_nothing(redis: Redis, submit: Submit) -> None:
+    ref = submit()
+    old = take(redis, ref)
+    lapse(redis, ref)
+    assert reap(redis, ref, LOST) is JobState.QUEUED
+    new = take(redis, ref)
+    assert new.attempt == 2
+    writes: list[Callable[[], object]] = [
+        lambda: old.renew(HOUR),
+        lambda: old.progress(Progress()),
+        lambda: old.epoch(1, {"loss": 1.0}),
+        lambda: old.log("line"),
+        lambda: old.checkpoint("path"),
+        old.exporting,
+        old.publishing,
+        lambda: old.succeed("digits", 1),
+        lambda: old.fail(TrainingDiverged("no")),
+        old.cancelled,
+    ]
+    before = redis.hgetall(ref.keys[0]), redis.xlen(ref.keys[1])
+    for write in writes:
+        with pytest.raises(LeaseLost):
+            write()
+    assert old.release(LOST) is None
+    assert (redis.hgetall(ref.keys[0]), redis.xlen(ref.keys[1])) == before
+
+
+def test_a_held_job_is_not_reaped(redis: Redis, submit: Submit) -> None:
+    ref = submit()
+    take(redis, ref)
+    assert reap(redis, ref, LOST) is None
+    assert state(redis, ref) == "running"
+
+
+def test_the_last_attempt_lost_fails_the_job(redis: Redis, submit: Submit) -> None:
+    ref = submit()
+    for expected in (JobState.QUEUED, JobState.FAILED):
+        take(redis, ref)
+        lapse(redis, ref)
+        assert reap(redis, ref, LOST) is expected
+    assert orjson.loads(redis.hget(ref.keys[0], "error") or "{}")["code"] == "worker_lost"
+    assert events(redis, ref)[-1][1]["error"] == LOST.problem() | {"errors": {}}
+    assert not redis.smembers(JobKeys("default").active())
+
+
+def test_a_job_lost_while_being_cancelled_is_cancelled(redis: Redis, submit: Submit) -> None:
+    ref = submit()
+    take(redis, ref)
+    redis.hset(ref.keys[0], "cancel_requested", "1")
+    lapse(redis, ref)
+    assert reap(redis, ref, LOST) is JobState.CANCELLED
+
+
+def test_a_cancelled_job_does_not_pass_the_point_of_no_return(redis: Redis, submit: Submit) -> None:
+    ref = submit()
+    claim = take(redis, ref)
+    redis.hset(ref.keys[0], "cancel_requested", "1")
+    assert claim.renew(HOUR) is True
+    assert claim.publishing() is False
+
+
+def test_an_attempt_after_publishing_began_goes_on_publishing(redis: Redis, submit: Submit) -> None:
+    ref = submit()
+    assert take(redis, ref).publishing() is True
+    lapse(redis, ref)
+    assert reap(redis, ref, LOST) is JobState.QUEUED
+    assert take(redis, ref).publishing() is True
+
+
+def test_success_is_final_and_announced(redis: Redis, submit: Submit) -> None:
+    ref = submit()
+    channel = redis.pubsub()
+    channel.subscribe(CHANGED_MODELS)
+    assert channel.get_message(timeout=5) is not None
+    claim = take(redis, ref)
+    claim.exporting()
+    claim.succeed("digits", 3)
+    assert (state(redis, ref), redis.hget(ref.keys[0], "version")) == ("succeeded", "3")
+    assert events(redis, ref)[-1][1] == {"state": "succeeded", "attempt": 1, "model": "digits", "version": 3}
+    message = channel.get_message(timeout=5)
+    assert message is not None
+    assert message["data"] == "default/digits"
+    channel.close()
+    assert claim.release(LOST) is None
+    with pytest.raises(LeaseLost):
+        claim.fail(TrainingDiverged("late"))
+    assert Claim.take(redis, ref, HOUR) is None
+    assert state(redis, ref) == "succeeded"
+
+
+def test_the_reaper_sends_one_message_for_a_queued_job_that_has_none(
+    redis: Redis, redis_url: str, submit: Submit
+) -> None:
+    submit("job_1")
+    celery = make_celery(WorkerSettings(redis_url=redis_url))
+    sweep(redis, celery)
+    sweep(redis, celery)
+    assert redis.llen(CPU_QUEUE) == 1
+    celery.close()
+
+
+def test_the_reaper_requeues_a_lost_job_and_sends_its_message(redis: Redis, redis_url: str, submit: Submit) -> None:
+    ref = submit()
+    take(redis, ref)
+    lapse(redis, ref)
+    celery = make_celery(WorkerSettings(redis_url=redis_url))
+    sweep(redis, celery)
+    assert state(redis, ref) == "queued"
+    assert redis.llen(CPU_QUEUE) == 1
+    celery.close()

@@ -1,0 +1,113 @@
+"""The loop: what it reports, when it stops, and what it says when the loss is not a number."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping
+
+import pytest
+import torch
+
+from models.artifacts.datasets import Datasets
+from models.artifacts.store import ArtifactStore
+from models.catalog import Catalog
+from models.contract.errors import TrainingDiverged
+from models.contract.jobs import Progress
+from models.data.kind import Content
+from models.family import State
+from workers.training import Run, prepare, train
+
+
+class Notes:
+    """An observer that remembers everything it was told."""
+
+    def __init__(self) -> None:
+        self.seen: list[Progress] = []
+        self.epochs: list[tuple[int, Mapping[str, float]]] = []
+        self.saved: list[tuple[int, bytes]] = []
+
+    def progress(self, progress: Progress) -> None:
+        self.seen.append(progress)
+
+    def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        self.epochs.append((epoch, metrics))
+
+    def checkpoint(self, state: State, step: int) -> None:
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        self.saved.append((step, buffer.getvalue()))
+
+    def state(self, index: int) -> State:
+        return torch.load(io.BytesIO(self.saved[index][1]), weights_only=True)
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory: pytest.TempPathFactory) -> Content:
+    datasets = Datasets(ArtifactStore(tmp_path_factory.mktemp("store").as_uri()), Catalog())
+    return datasets.content(datasets.record("digits"))
+
+
+def prepared(content: Content, config: dict[str, object] | None = None, **training: object) -> Run:
+    catalog = Catalog()
+    spec = catalog.spec("mlp")
+    family = catalog.family("mlp")(spec.config.parse({"hidden_sizes": [16], **(config or {})}), content.meta)
+    options = spec.training.parse({"epochs": 3, "batch_size": 100, **training})
+    return prepare(family, options, content.splits, torch.device("cpu"))
+
+
+def parameters(run: Run) -> list[torch.Tensor]:
+    return [parameter.detach().clone() for parameter in run.module.parameters()]
+
+
+def test_it_reports_every_epoch_and_ends_with_a_checkpoint(content: Content) -> None:
+    notes = Notes()
+    outcome = train(prepared(content), notes)
+    assert outcome.finished
+    assert [epoch for epoch, _ in notes.epochs] == [1, 2, 3]
+    assert outcome.curves[-1]["loss"] < outcome.curves[0]["loss"]
+    assert {"loss", "accuracy", "validation_loss", "validation_accuracy"} < set(outcome.curves[0])
+    assert (notes.seen[-1].step, notes.seen[-1].eta_seconds) == (39, 0.0)
+    assert [step for step, _ in notes.saved] == [39]
+
+
+@pytest.mark.parametrize("stop_at", [1, 13, 20])
+def test_a_run_stopped_anywhere_and_continued_ends_the_same(content: Content, stop_at: int) -> None:
+    options = {"config": {"dropout": 0.5, "dropout_input": 0.2}, "early_stopping": {"patience": 2}}
+    whole = prepared(content, **options)  # type: ignore[arg-type]
+    wanted = train(whole, Notes())
+    notes, asked = Notes(), iter(range(1_000))
+    first = train(prepared(content, **options), notes, should_stop=lambda: next(asked) == stop_at)  # type: ignore[arg-type]
+    assert not first.finished
+    second = prepared(content, **options)  # type: ignore[arg-type]
+    outcome = train(second, Notes(), resume=notes.state(-1))
+    assert outcome.curves == wanted.curves
+    assert all(torch.equal(one, other) for one, other in zip(parameters(whole), parameters(second), strict=True))
+
+
+def test_a_checkpoint_is_not_changed_by_the_steps_after_it(content: Content) -> None:
+    notes, ticks = Notes(), iter(range(10_000))
+    train(prepared(content), notes, checkpoint_seconds=1, clock=lambda: float(next(ticks)))
+    assert [step for step, _ in notes.saved][0] < 39
+    continued = prepared(content)
+    train(continued, Notes(), resume=notes.state(0))
+    straight = prepared(content)
+    train(straight, Notes())
+    assert all(torch.equal(one, other) for one, other in zip(parameters(straight), parameters(continued), strict=True))
+
+
+def test_a_loss_that_is_not_finite_names_the_step_and_the_remedy(content: Content) -> None:
+    config: dict[str, object] = {"hidden_sizes": [64, 64, 64], "normalization": "none"}
+    run = prepared(content, config, epochs=50, optimizer="momentum", learning_rate=100.0, schedule="constant")
+    with pytest.raises(TrainingDiverged, match=r"at step \d+; lower training.learning_rate \(now 100.0\)"):
+        train(run, Notes())
+
+
+def test_early_stopping_keeps_the_parameters_of_the_best_epoch(content: Content) -> None:
+    run = prepared(content, epochs=60, learning_rate=0.3, schedule="constant", early_stopping={"patience": 2})
+    outcome = train(run, Notes())
+    losses = [point["validation_loss"] for point in outcome.curves]
+    best = losses.index(min(losses))
+    assert len(losses) == best + 3 < 60
+    assert run.validation is not None
+    assert math.isclose(run.family.evaluate(run.module, run.validation)["loss"], losses[best], rel_tol=1e-6)
