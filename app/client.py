@@ -174,6 +174,7 @@ class Client:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             message = f"'{base_url}' is no URL of a gateway; it looks like {DEFAULT_URL}."
             raise ClientError(message, "invalid_url")
+        self._timeout_seconds = timeout_seconds
         self._http = httpx.Client(
             base_url=self.base_url,
             timeout=timeout_seconds,
@@ -227,7 +228,7 @@ class Client:
                 part: (path.name, stack.enter_context(_Upload(path, on_sent)), "application/octet-stream")
                 for part, path in files.items()
             }
-            timeout = httpx.Timeout(self._http.timeout, read=None)  # the gateway reads the whole dataset first
+            timeout = httpx.Timeout(self._timeout_seconds, read=None)  # the gateway reads the whole dataset first
             return self._one(Dataset, "POST", "/v1/datasets", data=fields, files=parts, timeout=timeout)
 
     def delete_dataset(self, name: str) -> None:
@@ -325,7 +326,7 @@ class Client:
 
     def _stream(self, job_id: str, last_event_id: str | None) -> Iterator[Event]:
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_event_id} if last_event_id else {})
-        timeout = httpx.Timeout(self._http.timeout, read=EVENT_SILENCE_SECONDS)
+        timeout = httpx.Timeout(self._timeout_seconds, read=EVENT_SILENCE_SECONDS)
         try:
             with self._http.stream("GET", f"{_path('jobs', job_id)}/events", headers=headers, timeout=timeout) as reply:
                 if reply.is_error:

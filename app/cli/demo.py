@@ -100,7 +100,7 @@ def _show_the_way(client: Client, laps: Laps) -> Outcome:
     note(f"Uploading {script['title']} …")
     data = Path(str(files("models.data") / script["file"]))
     client.add_dataset(script["dataset"], script["kind"], {"train": data}, script["options"])
-    example: Any = client.preview(script["dataset"], split="test", limit=1)["items"]
+    example: Any = client.preview(script["dataset"], split="test", count=1)["items"]
     laps.lap("upload")
     note("Training …")
     job = client.submit({name: script[name] for name in ("family", "dataset", "model", "config", "training")})
