@@ -42,7 +42,7 @@ def _errors(root: type[LecternError] = LecternError) -> Iterator[type[LecternErr
             yield from _errors(error)
 
 
-@pytest.mark.parametrize("target", TARGET.finditer(_read("Makefile")), ids=lambda target: target["name"])
+@pytest.mark.parametrize("target", list(TARGET.finditer(_read("Makefile"))), ids=lambda target: target["name"])
 def test_every_make_target_says_what_it_does_and_stands_in_the_readme(target: re.Match[str]) -> None:
     """`make help` shows the sentence after ``##``."""
     _, _, sentence = target["rest"].partition(" ## ")
