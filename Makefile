@@ -55,7 +55,7 @@ bench-training: $(INSTALLED) ## Measure how long training takes, beside a hand-w
 	$(BIN)/python -m benchmarks.training
 
 .PHONY: reproduce
-reproduce: $(INSTALLED) ## Measure a model against its paper; ROW=C1 names one row, none lists them.
+reproduce: $(INSTALLED) ## Train the models of docs/results.md and rewrite it; ROW=name for one row, else all.
 	$(BIN)/python -m benchmarks.reproduce $(ROW)
 
 .PHONY: clean

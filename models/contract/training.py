@@ -5,12 +5,14 @@ A family that does not use an option does not declare it, so that sending it is 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from models.contract.config import Options
+from models.contract.errors import ValidationFailed
 
 Optimizer = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam"]
 Schedule = Literal["constant", "linear", "cosine", "one_cycle"]
@@ -40,6 +42,9 @@ class Plan:
 class TrainingOptions(Options):
     """What every family takes. Without options of its own a family sees the whole split in one step."""
 
+    kept_on_resume: ClassVar[frozenset[str]] = frozenset({"seed"})
+    """Options that a resumed job cannot change, because its checkpoint depends on them."""
+
     seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of every random draw of the job.")
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Where to train; auto takes a GPU if there is one."
@@ -51,6 +56,14 @@ class TrainingOptions(Options):
         return Plan.of(examples, epochs=1, batch_size=examples)
 
 
+    def check_splits(self, counts: Mapping[str, int]) -> None:
+        """Return if a dataset with these splits can be trained on with these options.
+
+        Raises:
+            ValidationFailed: an option needs a split that the dataset does not have.
+        """
+
+
 class EarlyStopping(Options):
     """Stop when the validation loss has not improved, and keep the best parameters."""
 
@@ -59,6 +72,8 @@ class EarlyStopping(Options):
 
 class GradientTraining(TrainingOptions):
     """Options of every family trained by gradient steps."""
+
+    kept_on_resume: ClassVar[frozenset[str]] = frozenset({"seed", "batch_size", "optimizer"})
 
     epochs: int = Field(default=10, ge=1, le=100_000, description="Passes over the training split.")
     batch_size: int = Field(default=128, ge=1, le=65_536, description="Examples per step.")
@@ -77,6 +92,12 @@ class GradientTraining(TrainingOptions):
     )
     gradient_clip: float | None = Field(default=None, gt=0, description="Largest norm of the whole gradient.")
     early_stopping: EarlyStopping | None = Field(default=None, description="Off when null.")
+
+    def check_splits(self, counts: Mapping[str, int]) -> None:
+        """Refuse early stopping without a validation split."""
+        if self.early_stopping is not None and not counts.get("validation"):
+            detail = "needs a validation split, which this dataset does not have; upload one or set it to null"
+            raise ValidationFailed.at("/training/early_stopping", detail)
 
     def plan(self, examples: int) -> Plan:
         """Return ``epochs`` passes in batches of ``batch_size``."""
