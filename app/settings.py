@@ -13,6 +13,10 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from models.contract.config import Name
 
 
+def _store_here() -> str:
+    return (Path.cwd() / ".lectern" / "store").as_uri()
+
+
 class GatewaySettings(BaseSettings):
     """One gateway's settings; read once at start and passed down."""
 
@@ -20,20 +24,14 @@ class GatewaySettings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
-    insecure: bool = Field(
-        default=False, description="Listen beyond this machine although there is no key to ask for."
-    )
+    insecure: bool = Field(default=False, description="Listen beyond this machine although there is no key to ask for.")
     redis_url: str = Field("redis://127.0.0.1:6379/0", description="Redis with job state and the queue.")
-    store_url: str = Field(
-        default_factory=lambda: (Path.cwd() / ".lectern" / "store").as_uri(), description="Artifact store."
-    )
+    store_url: str = Field(default_factory=_store_here, description="Artifact store.")
     families: Annotated[tuple[str, ...], NoDecode] = Field(
         ("models",), description="Packages in which families are looked up, separated by commas."
     )
     project: Name = Field("default", description="Project whose datasets, jobs and models are shown.")
-    json_limit_bytes: int = Field(
-        64 * 2**20, ge=1024, description="Largest body of a request, uploads aside."
-    )
+    json_limit_bytes: int = Field(64 * 2**20, ge=1024, description="Largest body of a request, uploads aside.")
     upload_limit_bytes: int = Field(2 * 2**30, ge=1024, description="Largest upload of a dataset.")
     tensor_limit_elements: int = Field(2**26, ge=1, description="Largest number of elements of one tensor.")
     loaded_models_limit: int = Field(16, ge=1, description="Versions kept in memory at a time.")

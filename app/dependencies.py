@@ -1,0 +1,123 @@
+"""What a request handler can ask for: the services of the process, parsed bodies, and checked names."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Annotated, TypeVar
+
+import orjson
+from fastapi import Depends, Query
+from starlette.requests import Request
+
+from app.queue import JobQueue
+from app.serving.registry import Registry
+from app.settings import GatewaySettings
+from app.telemetry import Metrics
+from models.artifacts.datasets import Datasets
+from models.artifacts.store import ArtifactStore
+from models.artifacts.versions import Versions
+from models.catalog import Catalog
+from models.contract.config import Options
+from models.contract.errors import (
+    DatasetNotFound,
+    MalformedBody,
+    ModelNotFound,
+    NotFound,
+    UnsupportedMedia,
+)
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+JSON_TYPES = re.compile(r"application/([a-z0-9.-]+\+)?json")
+
+Body = TypeVar("Body", bound=Options)
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything that lives as long as the gateway."""
+
+    settings: GatewaySettings
+    catalog: Catalog
+    store: ArtifactStore
+    datasets: Datasets
+    versions: Versions
+    queue: JobQueue
+    registry: Registry
+    metrics: Metrics
+    executor: ThreadPoolExecutor
+    draining: asyncio.Event
+
+
+def services(request: Request) -> Services:
+    """Return the services of the application that handles ``request``."""
+    found = request.app.state.services
+    assert isinstance(found, Services)
+    return found
+
+
+Serving = Annotated[Services, Depends(services)]
+Limit = Annotated[int, Query(ge=1, le=1000, description="Most items of one page.")]
+After = Annotated[str | None, Query(max_length=200, description="`next` of the page before.")]
+
+
+def media_type(request: Request) -> str:
+    """Return the media type of the body without its parameters, empty if none is given."""
+    return request.headers.get("content-type", "").split(";")[0].strip().lower()
+
+
+def parse_json(body: bytes) -> object:
+    """Return the parsed body; NaN and infinity are no JSON.
+
+    Raises:
+        MalformedBody: it cannot be parsed; says where.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise MalformedBody(f"The body is not JSON: {error}.") from error
+
+
+def json_body(model: type[Body], *, optional: bool = False) -> Callable[[Request], object]:
+    """Return a dependency that reads the body as ``model``; nothing at all is ``{}`` where ``optional``."""
+
+    async def read(request: Request) -> Body:
+        given = media_type(request)
+        body = await request.body()
+        if optional and not body:
+            return model.parse({})
+        if given and not JSON_TYPES.fullmatch(given):
+            raise UnsupportedMedia(f"The body is read as application/json, not as {given}.")
+        return model.parse(parse_json(body))
+
+    return read
+
+
+def _checked(value: str, noun: str, error: type[NotFound]) -> str:
+    # Names become paths in the store; what is no name is nowhere.
+    if not NAME.fullmatch(value):
+        raise error.named(noun, value)
+    return value
+
+
+def model_name(model: str) -> str:
+    """Return the model of the path if it can be the name of one."""
+    return _checked(model, "model", ModelNotFound)
+
+
+def dataset_name(name: str) -> str:
+    """Return the dataset of the path if it can be the name of one."""
+    return _checked(name, "dataset", DatasetNotFound)
+
+
+ModelName = Annotated[str, Depends(model_name)]
+DatasetName = Annotated[str, Depends(dataset_name)]
+
+
+def page_of(names: list[str], limit: int, after: str | None) -> tuple[list[str], str | None]:
+    """Return the names after the cursor ``after``, at most ``limit``, and the next cursor; ``names`` are sorted."""
+    rest = [name for name in names if after is None or name > after]
+    return rest[:limit], rest[limit - 1] if len(rest) > limit else None

@@ -1,0 +1,128 @@
+"""The OpenAPI document: FastAPI's, with bodies that are read by hand and one operation per verb of any task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, cast
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+
+from app.problems import documented
+from app.schemas import Problem
+from models.catalog import Catalog
+from models.contract.errors import (
+    MalformedBody,
+    ModelNotFound,
+    PayloadTooLarge,
+    UnsupportedMedia,
+    VerbNotFound,
+    VersionNotFound,
+)
+from models.contract.task import Verb
+
+Json = dict[str, Any]
+
+PREDICT_PATHS = ("/v1/models/{model}/{verb}", "/v1/models/{model}/versions/{version}/{verb}")
+PREDICT_ERRORS = (
+    MalformedBody,
+    UnsupportedMedia,
+    PayloadTooLarge,
+    ModelNotFound,
+    VersionNotFound,
+    VerbNotFound,
+)
+SCHEMAS = "#/components/schemas/"
+
+
+def json_request(model: type[BaseModel], *, required: bool = True) -> Json:
+    """Return the ``openapi_extra`` of a route that reads its body as ``model``."""
+    schema = model.model_json_schema(ref_template=f"{SCHEMAS}{{model}}")
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
+
+
+def install(app: FastAPI, catalog: Catalog) -> None:
+    """Make ``app`` describe itself as above, once somebody asks."""
+    app.openapi = partial(_document, app, catalog)
+
+
+def _document(app: FastAPI, catalog: Catalog) -> Json:
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        schemas: Json = document.setdefault("components", {}).setdefault("schemas", {})
+        schemas[Problem.__name__] = Problem.model_json_schema(ref_template=f"{SCHEMAS}{{model}}")
+        for task in catalog.tasks():
+            for name, verb in catalog.task(task).verbs.items():
+                _describe(document["paths"], task, name, verb)
+        _hoist(document["paths"], schemas)
+        _hoist(schemas[Problem.__name__], schemas)
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+def _describe(paths: Json, task: str, name: str, verb: Verb) -> None:
+    """Add the operations of one verb; a verb that several tasks know takes and gives either."""
+    request = _named_schema(task, verb.request)
+    answer = _named_schema(task, verb.prediction)
+    for template in PREDICT_PATHS:
+        path = template.replace("{verb}", name)
+        operation = paths.setdefault(path, {}).setdefault("post", _operation(path, name))
+        content = operation["requestBody"]["content"]
+        content["application/json"]["schema"]["anyOf"].append(request)
+        for media in verb.media:
+            content[media] = {"schema": {"type": "string", "format": "binary"}}
+        schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
+        schema["properties"]["predictions"]["items"]["anyOf"].append(answer)
+
+
+def _operation(path: str, name: str) -> Json:
+    answer: Json = {
+        "type": "object",
+        "required": ["model", "version", "predictions"],
+        "properties": {
+            "model": {"type": "string"},
+            "version": {"type": "integer"},
+            "predictions": {"type": "array", "items": {"anyOf": []}},
+        },
+    }
+    parameters = [
+        {"name": part.strip("{}"), "in": "path", "required": True, "schema": {"type": "string"}}
+        for part in path.split("/")
+        if part.startswith("{")
+    ]
+    versioned = "_version" if "{version}" in path else ""
+    return {
+        "tags": ["predictions"],
+        "summary": name.capitalize(),
+        "operationId": f"{name}{versioned}",
+        "parameters": parameters,
+        "requestBody": {"required": True, "content": {"application/json": {"schema": {"anyOf": []}}}},
+        "responses": {
+            "200": {
+                "description": "One prediction per input, in order.",
+                "content": {"application/json": {"schema": answer}},
+            },
+            **{str(status): described for status, described in documented(*PREDICT_ERRORS).items()},
+        },
+    }
+
+
+def _named_schema(task: str, model: type[BaseModel]) -> Json:
+    """Return the schema, its definitions under names that no other task has."""
+    schema = model.model_json_schema(ref_template=f"{SCHEMAS}{task}.{{model}}")
+    definitions = cast("Mapping[str, Json]", schema.pop("$defs", {}))
+    return {**schema, "$defs": {f"{task}.{name}": value for name, value in definitions.items()}}
+
+
+def _hoist(node: object, schemas: Json) -> None:
+    """Move every ``$defs`` below ``node`` to where the references point."""
+    if isinstance(node, dict):
+        entry = cast("Json", node)
+        schemas.update(entry.pop("$defs", {}))
+        for value in list(entry.values()):
+            _hoist(value, schemas)
+    elif isinstance(node, list):
+        for value in cast("list[object]", node):
+            _hoist(value, schemas)

@@ -1,0 +1,346 @@
+"""Training jobs as the gateway sees them: submitted, read, followed and cancelled in Redis.
+
+Keys, fields and events are described in ``models/contract/jobs.py``. The record is the truth; the Celery
+message only brings a worker, and a message that is lost is sent again by the reaper.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import orjson
+import structlog
+from anyio import to_thread
+
+from app import scripts
+from app.redis_client import ANSWER_SECONDS, CONNECT_SECONDS, connect, reachable
+from app.schemas import Job
+from models.contract.errors import (
+    IdempotencyMismatch,
+    JobFinished,
+    JobNotFound,
+    ValidationFailed,
+)
+from models.contract.jobs import (
+    CHANGED_MODELS,
+    CPU_QUEUE,
+    EVENTS_KEPT,
+    TRAIN_TASK,
+    JobKeys,
+    JobRequest,
+    JobState,
+    Progress,
+    broker_url,
+)
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+MAX_ATTEMPTS = 5
+STREAMS_LIMIT = 1_000
+LISTEN_SECONDS = 60.0
+FOLLOW_SECONDS = 0.5
+"""How long one read of a stream waits; also how soon an open stream notices that the gateway stops."""
+
+EVENTS_PER_READ = 500
+JOBS_PER_READ = 200
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A validated request, and what makes sending it again the same: the caller's key, the body's digest."""
+
+    request: JobRequest
+    idempotency_key: str | None
+    digest: str
+    resumed_from: str | None = None
+
+
+@dataclass(frozen=True)
+class JobFilter:
+    """Which jobs to list; None means any."""
+
+    state: JobState | None = None
+    family: str | None = None
+    model: str | None = None
+
+    def takes(self, job: Job) -> bool:
+        """Return whether ``job`` is to be listed."""
+        wanted = ((self.state, job.state), (self.family, job.family), (self.model, job.model))
+        return all(value is None or value == found for value, found in wanted)
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event of a job: a growing id, its kind, and JSON."""
+
+    id: str
+    kind: str
+    data: str
+
+    @property
+    def last(self) -> bool:
+        """Whether no event can follow."""
+        return self.kind == "state" and JobState(orjson.loads(self.data)["state"]).final
+
+
+class JobQueue:
+    """The jobs of one project. Every method raises ``QueueUnavailable`` when Redis does not answer."""
+
+    def __init__(self, redis_url: str, project: str) -> None:
+        """Keep where Redis is; nothing connects before it is asked.
+
+        Raises:
+            ValueError: the URL is none of Redis.
+        """
+        self._url = redis_url
+        self._project = project
+        self._keys = JobKeys(project)
+        self._redis = connect(redis_url, ANSWER_SECONDS)
+        # Open event streams hold a connection each; they must not use up those of everybody else.
+        self._streams = connect(redis_url, FOLLOW_SECONDS + ANSWER_SECONDS, STREAMS_LIMIT)
+        self._submit = self._redis.register_script(scripts.SUBMIT)
+        self._cancel = self._redis.register_script(scripts.CANCEL)
+        self._count = self._redis.register_script(scripts.COUNT)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._redis.aclose()
+        await self._streams.aclose()
+
+    async def earlier(self, key: str | None, digest: str) -> Job | None:
+        """Return the job that was submitted with this idempotency key, or None.
+
+        Raises:
+            IdempotencyMismatch: the key was used with another body.
+        """
+        if key is None:
+            return None
+        with reachable():
+            found = await self._redis.get(self._keys.idempotency(key))
+        if found is None:
+            return None
+        earlier_digest, job_id = found.split(" ")
+        if earlier_digest != digest:
+            raise _mismatch(job_id)
+        return await self.read(job_id)
+
+    async def submit(self, submission: Submission) -> Job:
+        """Write the job and bring a worker; the same idempotency key and body return the same job.
+
+        Raises:
+            IdempotencyMismatch: the key was used with another body.
+        """
+        milliseconds = time.time_ns() // 1_000_000
+        job_id = scripts.new_job_id(milliseconds)
+        key = submission.idempotency_key
+        fields: dict[str, str] = {
+            "request": submission.request.model_dump_json(),
+            "state": JobState.QUEUED.value,
+            "attempt": "0",
+            "max_attempts": str(MAX_ATTEMPTS),
+            "created": _now(),
+            "resumed_from": submission.resumed_from or "",
+            "idempotency_key": key or "",
+        }
+        keys = [self._keys.job(job_id), self._keys.index(), self._keys.active(), self._keys.events(job_id)]
+        keys += [self._keys.idempotency(key)] if key else []
+        flat = [text for name, value in fields.items() if value for text in (name, value)]
+        with reachable():
+            outcome, found = await self._submit(
+                keys=keys, args=[job_id, milliseconds, EVENTS_KEPT, submission.digest, *flat]
+            )
+        if outcome == "mismatch":
+            raise _mismatch(found)
+        if outcome == "written":
+            await to_thread.run_sync(self._bring_worker, job_id)
+        return await self.read(found)
+
+    async def read(self, job_id: str) -> Job:
+        """Return a job.
+
+        Raises:
+            JobNotFound: there is none with this id.
+        """
+        fields: dict[str, str] = {}
+        if scripts.is_job_id(job_id):
+            with reachable():
+                fields = await self._redis.hgetall(self._keys.job(job_id))
+        if not fields:
+            raise JobNotFound.named("job", job_id)
+        return _job(job_id, fields)
+
+    async def list(self, wanted: JobFilter, limit: int, after: str | None) -> tuple[list[Job], str | None]:
+        """Return up to ``limit`` jobs, newest first, and the cursor of the rest.
+
+        Raises:
+            ValidationFailed: ``after`` is no cursor of this list.
+        """
+        found: list[Job] = []
+        with reachable():
+            start = 0 if after is None else await self._rank(after) + 1
+            while len(found) <= limit:
+                ids = await self._redis.zrevrange(self._keys.index(), start, start + JOBS_PER_READ - 1)
+                if not ids:
+                    return found, None
+                async with self._redis.pipeline(transaction=False) as pipeline:
+                    for job_id in ids:
+                        pipeline.hgetall(self._keys.job(job_id))
+                    records = await pipeline.execute()
+                jobs = (_job(job_id, fields) for job_id, fields in zip(ids, records, strict=True) if fields)
+                found += [job for job in jobs if wanted.takes(job)]
+                start += len(ids)
+        return found[:limit], found[limit - 1].id
+
+    async def active(self) -> list[Job]:
+        """Return the jobs that are not final."""
+        with reachable():
+            ids = await self._redis.smembers(self._keys.active())
+            records = [(job_id, await self._redis.hgetall(self._keys.job(job_id))) for job_id in ids]
+        return [_job(job_id, fields) for job_id, fields in records if fields]
+
+    async def cancel(self, job_id: str) -> Job:
+        """End a queued job, or ask the worker of a running one to stop; asking twice is no error.
+
+        Raises:
+            JobFinished: the job ended otherwise, or its version is being published.
+        """
+        await self.read(job_id)
+        keys = [self._keys.job(job_id), self._keys.active(), self._keys.events(job_id)]
+        with reachable():
+            outcome = await self._cancel(keys=keys, args=[job_id, _now(), EVENTS_KEPT])
+        if outcome == "publishing":
+            raise JobFinished(f"Job {job_id} is being published and can no longer be cancelled.")
+        if outcome != "ok":
+            raise JobFinished(f"Job {job_id} already {outcome}; only a job that has not ended can be cancelled.")
+        return await self.read(job_id)
+
+    async def counts(self) -> Mapping[JobState, int]:
+        """Return the number of jobs by state."""
+        with reachable():
+            flat = await self._count(keys=[self._keys.index()], args=[self._keys.job("")])
+        return {JobState(state): int(count) for state, count in zip(flat[::2], flat[1::2], strict=True)}
+
+    async def logs(self, job_id: str) -> str:
+        """Return the lines that the job's trainer wrote.
+
+        Raises:
+            JobNotFound: there is none with this id.
+        """
+        await self.read(job_id)
+        with reachable():
+            lines: list[str] = await self._redis.lrange(self._keys.logs(job_id), 0, -1)
+        return "".join(f"{line}\n" for line in lines)
+
+    async def events(self, job_id: str, after: str) -> AsyncIterator[list[Event]]:
+        """Yield what happened after the event ``after`` and what happens then, until the job has ended.
+
+        An empty list is yielded about every ``FOLLOW_SECONDS`` in which nothing happens.
+        """
+        key = self._keys.events(job_id)
+        while True:
+            # Read before the events: a job that is final here has written its last event already.
+            ended = (await self.read(job_id)).state.final
+            with reachable():
+                block = None if ended else int(FOLLOW_SECONDS * 1000)
+                answer = await self._streams.xread({key: after}, count=EVENTS_PER_READ, block=block)
+            entries: list[tuple[str, dict[str, str]]] = answer[0][1] if answer else []
+            found = [Event(event_id, fields["event"], fields["data"]) for event_id, fields in entries]
+            if not found and ended:
+                return
+            yield found
+            if found and found[-1].last:
+                return
+            after = found[-1].id if found else after
+
+    async def changes(self) -> AsyncIterator[str | None]:
+        """Yield the names of models whose versions or aliases change; None at first, for what was missed."""
+        prefix = f"{self._project}/"
+        with reachable():
+            async with self._streams.pubsub() as subscription:
+                await subscription.subscribe(CHANGED_MODELS)
+                yield None
+                while True:
+                    message = await subscription.get_message(ignore_subscribe_messages=True, timeout=LISTEN_SECONDS)
+                    if message and message["data"].startswith(prefix):
+                        yield message["data"].removeprefix(prefix)
+
+    async def ping(self) -> None:
+        """Return when Redis has answered."""
+        with reachable():
+            await self._redis.ping()
+
+    async def announce(self, model: str) -> None:
+        """Tell every gateway that versions or aliases of ``model`` changed."""
+        with reachable():
+            await self._redis.publish(CHANGED_MODELS, f"{self._project}/{model}")
+
+    async def _rank(self, job_id: str) -> int:
+        rank: int | None = await self._redis.zrevrank(self._keys.index(), job_id)
+        if rank is None:
+            raise ValidationFailed.at("/after", "is no cursor of this list; pass `next` of the page before")
+        return rank
+
+    def _bring_worker(self, job_id: str) -> None:
+        try:
+            self._celery.send_task(
+                TRAIN_TASK, args=[self._project, job_id], queue=CPU_QUEUE, retry=False, ignore_result=True
+            )
+        except Exception as error:  # noqa: BLE001 - the job is written; whatever kept the message, the reaper sends it
+            log.warning("message_not_sent", job_id=job_id, reason=str(error))
+
+    @cached_property
+    def _celery(self) -> Celery:
+        from celery import Celery  # noqa: PLC0415 - 20 MB that a gateway which only predicts can do without
+
+        options = {
+            "socket_timeout": ANSWER_SECONDS,
+            "socket_connect_timeout": CONNECT_SECONDS,
+            "socket_keepalive": True,
+        }
+        app = Celery("lectern", broker=broker_url(self._url), set_as_current=False)
+        app.conf.update(broker_connection_timeout=CONNECT_SECONDS, broker_transport_options=options)
+        return app
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _mismatch(job_id: str) -> IdempotencyMismatch:
+    return IdempotencyMismatch(f"This Idempotency-Key came with another body before, for job {job_id}; use a new key.")
+
+
+def _job(job_id: str, fields: Mapping[str, str]) -> Job:
+    request = JobRequest.model_validate_json(fields["request"])
+    return Job(
+        id=job_id,
+        state=JobState(fields["state"]),
+        attempt=max(1, int(fields.get("attempt", "0"))),
+        family=request.family,
+        dataset=request.dataset,
+        dataset_digest=request.dataset_digest,
+        model=request.model,
+        config=request.config,
+        training=request.training,
+        export=request.export,
+        progress=Progress.model_validate_json(fields["progress"]) if fields.get("progress") else Progress(),
+        created=datetime.fromisoformat(fields["created"]),
+        started=_time(fields.get("started")),
+        finished=_time(fields.get("finished")),
+        error=orjson.loads(fields["error"]) if fields.get("error") else None,
+        version=int(fields["version"]) if fields.get("version") else None,
+        resumed_from=fields.get("resumed_from") or None,
+        cancel_requested=fields.get("cancel_requested") == "1",
+    )
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

@@ -1,0 +1,1 @@
+"""One file per noun of the REST contract; each holds a ``router`` that ``main.py`` puts together."""

@@ -1,0 +1,61 @@
+"""Whether the gateway lives, whether it takes requests, and its metrics."""
+
+from __future__ import annotations
+
+import asyncio
+
+from anyio import to_thread
+from fastapi import APIRouter
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.responses import Response
+
+from app.dependencies import Services, Serving
+from app.problems import documented
+from app.schemas import Health
+from models.contract.errors import Draining, QueueUnavailable, StoreUnavailable
+
+CHECK_SECONDS = 0.5
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get("/livez", summary="Whether the process lives")
+async def livez() -> Health:
+    """Answer at once, whatever else is wrong."""
+    return Health(status="alive")
+
+
+@router.get("/readyz", summary="Whether requests are taken", responses=documented(Draining))
+async def readyz(services: Serving) -> Health:
+    """Say whether requests are taken, and what of their needs is met; predictions need no queue."""
+    if services.draining.is_set():
+        raise Draining("The gateway is shutting down.")
+    queue, store = await asyncio.gather(_queue(services), _store(services))
+    return Health(status="ready", queue=queue, store=store)
+
+
+@router.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
+async def metrics(services: Serving) -> Response:
+    """Return every metric; the numbers of jobs are read from Redis now."""
+    try:
+        jobs = await asyncio.wait_for(services.queue.counts(), CHECK_SECONDS)
+    except (QueueUnavailable, TimeoutError):
+        jobs = None
+    content = services.metrics.exposition(jobs, services.registry.loaded_count)
+    return Response(content, media_type=CONTENT_TYPE_LATEST)
+
+
+async def _queue(services: Services) -> str:
+    try:
+        await asyncio.wait_for(services.queue.ping(), CHECK_SECONDS)
+    except (QueueUnavailable, TimeoutError):
+        return "down"
+    return "up"
+
+
+async def _store(services: Services) -> str:
+    try:
+        await asyncio.wait_for(to_thread.run_sync(services.store.exists, "readyz"), CHECK_SECONDS)
+    except (StoreUnavailable, TimeoutError):
+        return "down"
+    return "up"

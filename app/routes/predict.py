@@ -1,0 +1,59 @@
+"""Predictions: any verb of any model, by one route. ``openapi.py`` documents each verb with its own schema."""
+
+from __future__ import annotations
+
+import orjson
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from app import problems
+from app.dependencies import JSON_TYPES, media_type, model_name, parse_json, services
+from app.openapi import PREDICT_PATHS
+from app.serving import inference
+from app.serving.inference import ClientLeft
+from models.contract.errors import LecternError, UnsupportedMedia
+from models.contract.task import Verb
+
+VERSION_HEADER = "Lectern-Model-Version"
+
+
+async def predict(request: Request) -> Response:
+    """Answer a verb with the version meant by the path."""
+    serving = services(request)
+    parameters = request.path_params
+    model, name = model_name(parameters["model"]), parameters["verb"]
+    loaded = await serving.registry.find(model, parameters.get("version"))
+    verb = inference.find_verb(loaded, name)
+    number = loaded.manifest.version
+    outcome = "failed"
+    try:
+        asked = _read(verb, media_type(request), await request.body())
+        predictions = await inference.predict(loaded, verb, asked, serving.executor, request.is_disconnected)
+        outcome = "ok"
+    except LecternError as error:
+        outcome = error.code
+        raise
+    except ClientLeft:
+        outcome = "client_left"
+        return problems.client_left()
+    finally:
+        serving.metrics.prediction(model, number, name, outcome)
+    content = orjson.dumps(
+        {"model": model, "version": number, "predictions": predictions}, option=orjson.OPT_SERIALIZE_NUMPY
+    )
+    return Response(content, media_type="application/json", headers={VERSION_HEADER: str(number)})
+
+
+routes = [Route(path, predict, methods=["POST"], include_in_schema=False) for path in PREDICT_PATHS]
+
+
+def _read(verb: Verb, given: str, body: bytes) -> BaseModel:
+    """Return the request of a JSON or a bare body; without a media type it is taken for JSON."""
+    if given in verb.media:
+        return verb.media[given](body)
+    if given and not JSON_TYPES.fullmatch(given):
+        known = ", ".join(["application/json", *verb.media])
+        raise UnsupportedMedia(f"'{given}' is not read here; send one of: {known}.")
+    return inference.parse_request(verb.request, parse_json(body))

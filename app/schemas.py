@@ -1,0 +1,244 @@
+"""Answers of the REST interface as pydantic models: what the OpenAPI document promises."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, Field, JsonValue
+
+from models.contract.config import Name, Options
+from models.contract.jobs import ExportOptions, JobState, Progress
+from models.contract.manifest import Manifest
+from models.contract.tensors import PartSignature
+
+Item = TypeVar("Item")
+
+
+class FieldProblem(BaseModel):
+    """One wrong field."""
+
+    pointer: str = Field(description="JSON pointer (RFC 6901) into the request.")
+    detail: str
+
+
+class Problem(BaseModel):
+    """Why a request was refused (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str = Field(description="Stable name of the kind of problem.")
+    request_id: str
+    errors: list[FieldProblem]
+
+
+class Page(BaseModel, Generic[Item]):
+    """Part of a list."""
+
+    items: list[Item]
+    next: str | None = Field(description="Pass it as `after` to read on; null at the end.")
+
+
+class Health(BaseModel):
+    """Whether the process lives or takes requests, and what it depends on."""
+
+    status: str
+    queue: str | None = Field(default=None, description="Whether Redis answers: up or down.")
+    store: str | None = Field(default=None, description="Whether the artifact store answers: up or down.")
+
+
+class FamilyDescription(BaseModel):
+    """What a model family is and takes."""
+
+    id: str
+    task: str
+    title: str
+    paper: str
+    dataset_kind: str
+    config: dict[str, Any] = Field(description="JSON Schema of a job's `config`, with defaults.")
+    training: dict[str, Any] = Field(description="JSON Schema of a job's `training`, with defaults.")
+    parts: dict[str, PartSignature]
+    insides: list[str]
+    verbs: list[str]
+
+
+class Preview(BaseModel):
+    """The first examples of a split."""
+
+    dataset: str
+    split: str
+    items: list[dict[str, JsonValue]]
+
+
+class Job(BaseModel):
+    """A training job."""
+
+    id: str
+    state: JobState
+    attempt: int
+    family: str
+    dataset: str
+    dataset_digest: str
+    model: str
+    config: dict[str, JsonValue]
+    training: dict[str, JsonValue]
+    export: ExportOptions
+    progress: Progress
+    created: datetime
+    started: datetime | None
+    finished: datetime | None
+    error: dict[str, JsonValue] | None = Field(description="The problem that a failed job ended with.")
+    version: int | None = Field(description="Published version, once succeeded.")
+    resumed_from: str | None
+    cancel_requested: bool
+
+
+class ResumeRequest(Options):
+    """What to change when a job is taken up again."""
+
+    training: dict[str, JsonValue] = Field(
+        default_factory=dict, description="Training options that replace those of the old job."
+    )
+
+
+class VersionSummary(BaseModel):
+    """One version in the list of a model."""
+
+    version: int
+    family: str
+    job: str
+    created: datetime
+    dataset: str
+    headline: str
+    metrics: dict[str, dict[str, float]]
+
+
+class ModelSummary(BaseModel):
+    """A model with its versions and aliases; task and family are those of the newest version."""
+
+    name: str
+    task: str
+    family: str
+    versions: list[VersionSummary]
+    aliases: dict[str, int]
+
+
+class ModelCard(Manifest):
+    """Everything about one version."""
+
+    aliases: list[str]
+
+
+class AliasRequest(Options):
+    """What an alias shall mean."""
+
+    version: int = Field(ge=1, strict=True)
+
+
+class AliasName(Options):
+    """The name of an alias."""
+
+    alias: Name
+
+
+class AliasAnswer(BaseModel):
+    """What an alias means now."""
+
+    model: str
+    alias: str
+    version: int
+
+
+class OipError(BaseModel):
+    """Why a request under /v2 was refused."""
+
+    error: str
+
+
+class OipServer(BaseModel):
+    """The server as the Open Inference Protocol describes it."""
+
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class OipLive(BaseModel):
+    """The process lives."""
+
+    live: bool
+
+
+class OipReady(BaseModel):
+    """Requests are taken."""
+
+    ready: bool
+
+
+class OipModelReady(BaseModel):
+    """A model answers."""
+
+    name: str
+    ready: bool
+
+
+class OipTensor(BaseModel):
+    """Name, datatype and shape of an input or output; -1 is an axis that may vary."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class OipModel(BaseModel):
+    """A version as the protocol describes it: inputs and outputs of its first part."""
+
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[OipTensor]
+    outputs: list[OipTensor]
+    parameters: dict[str, list[str]] = Field(description="`parts`: what the parameter `part` can name.")
+
+
+class OipInput(BaseModel):
+    """One input tensor."""
+
+    name: str
+    shape: list[int] = Field(max_length=32)
+    datatype: str
+    data: Any = Field(description="Values in row-major order, flat or nested.")
+
+
+class OipOutput(BaseModel):
+    """One output that is asked for."""
+
+    name: str
+
+
+class OipRequest(BaseModel):
+    """One run of a part."""
+
+    id: str | None = None
+    parameters: dict[str, Any] = Field(
+        default_factory=dict, description="`part` names the part to run; default is the first."
+    )
+    inputs: list[OipInput] = Field(max_length=1000)
+    outputs: list[OipOutput] | None = Field(default=None, description="Default is all of them.")
+
+
+class OipResult(OipTensor):
+    """One output tensor, its values flat."""
+
+    data: list[float] | list[int] | list[bool]
+
+
+class OipAnswer(BaseModel):
+    """The outputs of one run."""
+
+    model_name: str
+    model_version: str
+    id: str | None = None
+    outputs: list[OipResult]

@@ -1,0 +1,73 @@
+"""What the gateway asks Redis to do in one step, and the ids of jobs. ``queue.py`` calls it."""
+
+from __future__ import annotations
+
+import re
+import secrets
+
+ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+"""Crockford's base 32: sorts as its numbers do."""
+
+JOB_ID = re.compile(r"job_[0-9A-Z]{26}")
+
+# KEYS: job, index, active, events, idempotency if there is a key.
+# ARGV: job id, milliseconds, events kept, digest of the body, then fields and values of the record.
+SUBMIT = """
+if KEYS[5] then
+  local earlier = redis.call('GET', KEYS[5])
+  if earlier then
+    local digest, id = string.match(earlier, '^(%S+) (%S+)$')
+    return {digest == ARGV[4] and 'same' or 'mismatch', id}
+  end
+  redis.call('SET', KEYS[5], ARGV[4] .. ' ' .. ARGV[1])
+end
+for index = 5, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[index], ARGV[index + 1]) end
+redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1])
+redis.call('SADD', KEYS[3], ARGV[1])
+redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[3], '*', 'event', 'state',
+  'data', cjson.encode({state = 'queued', attempt = 1}))
+return {'written', ARGV[1]}
+"""
+
+# KEYS: job, active, events. ARGV: job id, time, events kept. Returns ok, publishing, succeeded or failed.
+CANCEL = """
+local state = redis.call('HGET', KEYS[1], 'state')
+if state == 'cancelled' then return 'ok' end
+if state == 'succeeded' or state == 'failed' then return state end
+if state ~= 'queued' then
+  if redis.call('HGET', KEYS[1], 'publishing') == '1' then return 'publishing' end
+  redis.call('HSET', KEYS[1], 'cancel_requested', '1')
+  return 'ok'
+end
+redis.call('HSET', KEYS[1], 'cancel_requested', '1', 'state', 'cancelled', 'finished', ARGV[2])
+redis.call('SREM', KEYS[2], ARGV[1])
+local attempt = math.max(1, tonumber(redis.call('HGET', KEYS[1], 'attempt')))
+redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[3], '*', 'event', 'state',
+  'data', cjson.encode({state = 'cancelled', attempt = attempt}))
+return 'ok'
+"""
+
+# KEYS: index. ARGV: prefix of the job keys. Returns state, count, state, count …
+COUNT = """
+local counts, flat = {}, {}
+for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+  local state = redis.call('HGET', ARGV[1] .. id, 'state')
+  if state then counts[state] = (counts[state] or 0) + 1 end
+end
+for state, count in pairs(counts) do
+  flat[#flat + 1] = state
+  flat[#flat + 1] = count
+end
+return flat
+"""
+
+
+def new_job_id(milliseconds: int) -> str:
+    """Return an id that sorts by time and then by chance: 48 bits of milliseconds, 80 random ones."""
+    number = milliseconds << 80 | secrets.randbits(80)
+    return "job_" + "".join(ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
+
+
+def is_job_id(text: str) -> bool:
+    """Return whether ``text`` can be the id of a job, so that nothing else gets into a key."""
+    return JOB_ID.fullmatch(text) is not None

@@ -1,0 +1,53 @@
+"""A published version as a tar stream: the manifest, every part and the probe, none of them held whole."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator
+
+from models.artifacts.store import ArtifactStore
+from models.contract.manifest import Manifest
+
+
+class Archive:
+    """The files of one version; ``payload_bytes`` is known before the first byte is sent."""
+
+    def __init__(self, store: ArtifactStore, manifest: Manifest) -> None:
+        """Read what is small; the parts are read while streaming.
+
+        Raises:
+            ObjectMissing: the probe is gone.
+        """
+        self._store = store
+        self._whole = {
+            "manifest.json": manifest.model_dump_json(indent=2).encode(),
+            "probe.npz": store.get(manifest.probe.path),
+        }
+        self._parts = {f"{name}.{part.format}": part for name, part in manifest.parts.items()}
+        self._seconds = int(manifest.created.timestamp())
+        sizes = [len(data) for data in self._whole.values()] + [part.payload_bytes for part in self._parts.values()]
+        blocks = sum(tarfile.BLOCKSIZE + size + _padding(size) for size in sizes)
+        self.payload_bytes = blocks + 2 * tarfile.BLOCKSIZE
+
+    def stream(self) -> Iterator[bytes]:
+        """Yield the tar file."""
+        for name, data in self._whole.items():
+            yield self._header(name, len(data))
+            yield data
+            yield bytes(_padding(len(data)))
+        for name, part in self._parts.items():
+            yield self._header(name, part.payload_bytes)
+            yield from self._store.stream(part.path)
+            yield bytes(_padding(part.payload_bytes))
+        yield bytes(2 * tarfile.BLOCKSIZE)
+
+    def _header(self, name: str, size: int) -> bytes:
+        info = tarfile.TarInfo(name)
+        info.size = size
+        info.mtime = self._seconds
+        # GNU: a file larger than 8 GiB still has a header of one block.
+        return info.tobuf(tarfile.GNU_FORMAT)
+
+
+def _padding(size: int) -> int:
+    return -size % tarfile.BLOCKSIZE

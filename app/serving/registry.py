@@ -1,0 +1,155 @@
+"""Which version is meant, and which are in memory. One per gateway process; lives on the event loop.
+
+What the store says of a model is believed for a second, or until Redis announces a change; a model or
+version that is not known is looked up afresh. Predictions need the store and no Redis.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+from anyio import to_thread
+
+from app.queue import JobQueue
+from app.serving import sessions
+from app.serving.sessions import LoadedModel
+from models.artifacts.versions import ModelListing, Versions
+from models.catalog import Catalog
+from models.contract.errors import QueueUnavailable, StoreUnavailable, VersionNotFound
+
+BELIEVED_SECONDS = 1.0
+RECONNECT_SECONDS = 1.0
+
+log = structlog.get_logger()
+
+Key = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class _Known:
+    listing: ModelListing
+    until: float
+
+
+class Registry:
+    """The models of one project as this process serves them."""
+
+    def __init__(
+        self,
+        versions: Versions,
+        catalog: Catalog,
+        largest_count: int,
+        largest_bytes: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Load nothing yet; at most ``largest_count`` versions of ``largest_bytes`` stay loaded."""
+        self._versions = versions
+        self._catalog = catalog
+        self._largest_count = largest_count
+        self._largest_bytes = largest_bytes
+        self._clock = clock
+        self._known: dict[str, _Known] = {}
+        self._loaded: OrderedDict[Key, LoadedModel] = OrderedDict()
+        self._loading: dict[Key, asyncio.Task[LoadedModel]] = {}
+
+    @property
+    def loaded_count(self) -> int:
+        """Number of versions in memory."""
+        return len(self._loaded)
+
+    async def listing(self, model: str) -> ModelListing:
+        """Return versions and aliases of a model.
+
+        Raises:
+            ModelNotFound: the model has no version.
+        """
+        known = self._known.get(model)
+        return known.listing if known and self._clock() < known.until else await self._look_up(model)
+
+    async def find(self, model: str, wanted: str | None) -> LoadedModel:
+        """Return the version that ``wanted`` means, loaded: a number, an alias, or None for the default.
+
+        Raises:
+            ModelNotFound: the model has no version.
+            VersionNotFound: it has no such version or alias.
+            ModelDamaged: the version fails its checks.
+        """
+        return await self.loaded(model, await self.resolve(model, wanted))
+
+    async def resolve(self, model: str, wanted: str | None) -> int:
+        """Return the number of the version that ``wanted`` means."""
+        try:
+            return (await self.listing(model)).resolve(model, wanted)
+        except VersionNotFound:
+            return (await self._look_up(model)).resolve(model, wanted)
+
+    async def loaded(self, model: str, number: int) -> LoadedModel:
+        """Return a version, loading it once however many ask at the same time."""
+        key = (model, number)
+        if key in self._loaded:
+            self._loaded.move_to_end(key)
+            return self._loaded[key]
+        task = self._loading.get(key)
+        if task is None:
+            task = asyncio.create_task(self._load(key))
+            self._loading[key] = task
+            task.add_done_callback(lambda done: self._loaded_or_not(key, done))
+        # The first to ask may leave; those who asked after still want it.
+        return await asyncio.shield(task)
+
+    def forget(self, model: str | None) -> None:
+        """Believe nothing of ``model``, or of any model, until the store was asked again."""
+        if model is None:
+            self._known.clear()
+        else:
+            self._known.pop(model, None)
+
+    async def follow(self, queue: JobQueue) -> None:
+        """Forget what Redis announces as changed, for ever; while it is away, time alone does it."""
+        while True:
+            try:
+                async for model in queue.changes():
+                    self.forget(model)
+            except QueueUnavailable:
+                await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _look_up(self, model: str) -> ModelListing:
+        try:
+            listing = await to_thread.run_sync(self._versions.listing, model)
+        except StoreUnavailable:
+            # What is loaded can go on answering without the store.
+            if model not in self._known:
+                raise
+            listing = self._known[model].listing
+        self._known[model] = _Known(listing, self._clock() + BELIEVED_SECONDS)
+        for key in [key for key in self._loaded if key[0] == model and key[1] not in listing.versions]:
+            del self._loaded[key]
+        return listing
+
+    async def _load(self, key: Key) -> LoadedModel:
+        started = time.perf_counter()
+        loaded = await to_thread.run_sync(sessions.load, self._versions, self._catalog, *key)
+        seconds = round(time.perf_counter() - started, 3)
+        log.info("model_loaded", model=key[0], version=key[1], seconds=seconds)
+        self._loaded[key] = loaded
+        self._evict()
+        return loaded
+
+    def _loaded_or_not(self, key: Key, done: asyncio.Task[LoadedModel]) -> None:
+        del self._loading[key]
+        if not done.cancelled():
+            done.exception()  # looked at, lest asyncio complains when everybody who waited has left
+
+    def _evict(self) -> None:
+        """Drop the versions that were not asked for longest; requests under way keep theirs."""
+        while len(self._loaded) > 1 and (
+            len(self._loaded) > self._largest_count
+            or sum(model.payload_bytes for model in self._loaded.values()) > self._largest_bytes
+        ):
+            (model, number), _ = self._loaded.popitem(last=False)
+            log.info("model_evicted", model=model, version=number)

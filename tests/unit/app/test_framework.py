@@ -1,0 +1,67 @@
+"""What the framework refuses is a problem document like everything else; each request has an id."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+
+async def test_unknown_path_is_a_problem(client: httpx.AsyncClient) -> None:
+    """A 404 of the router looks like ours."""
+    answer = await client.get("/v1/nothing")
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert problem["code"] == "route_not_found"
+    assert problem["request_id"] == answer.headers["x-request-id"]
+    assert set(problem) == {"type", "title", "status", "detail", "code", "request_id", "errors"}
+
+
+async def test_unknown_path_under_v2_is_the_protocols_error(client: httpx.AsyncClient) -> None:
+    """The protocol wants one string."""
+    answer = await client.get("/v2/nothing")
+    assert answer.status_code == 404
+    assert set(answer.json()) == {"error"}
+
+
+async def test_wrong_method_names_the_right_ones(client: httpx.AsyncClient) -> None:
+    """A 405 says what is allowed."""
+    answer = await client.put("/v1/jobs")
+    assert answer.status_code == 405
+    assert answer.json()["code"] == "method_not_allowed"
+    assert "GET" in answer.headers["allow"] or "POST" in answer.headers["allow"]
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=x", "state=sleeping", "limit=100000"])
+async def test_wrong_query_is_a_validation_problem(client: httpx.AsyncClient, query: str) -> None:
+    """FastAPI's own findings become pointers."""
+    answer = await client.get(f"/v1/jobs?{query}")
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == f"/{query.partition('=')[0]}"
+
+
+async def test_given_request_id_is_echoed(client: httpx.AsyncClient) -> None:
+    """A caller can follow a request through its own logs."""
+    answer = await client.get("/livez", headers={"X-Request-ID": "mine-1"})
+    assert answer.headers["x-request-id"] == "mine-1"
+
+
+async def test_request_id_that_could_forge_a_log_is_replaced(client: httpx.AsyncClient) -> None:
+    """Only harmless characters are repeated."""
+    answer = await client.get("/livez", headers={"X-Request-ID": "a b\tc"})
+    assert " " not in answer.headers["x-request-id"]
+
+
+async def test_openapi_describes_every_verb(client: httpx.AsyncClient) -> None:
+    """The document is whole: every reference leads somewhere."""
+    document = (await client.get("/openapi.json")).json()
+    schemas = document["components"]["schemas"]
+
+    def references(node: object) -> list[str]:
+        if isinstance(node, dict):
+            own = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
+            return own + [item for value in node.values() for item in references(value)]
+        return [item for value in node for item in references(value)] if isinstance(node, list) else []
+
+    assert {reference.removeprefix("#/components/schemas/") for reference in references(document)} <= set(schemas)
+    assert any(path.startswith("/v1/models/{model}/versions/{version}/") for path in document["paths"])
