@@ -84,5 +84,6 @@ class Guarded:
 
     def _pass_on(self) -> None:
         assert self._guard.stdout is not None
-        for line in self._guard.stdout:
-            self._emit(self._name, line.decode("utf-8", "replace").rstrip())
+        with self._guard.stdout as output:
+            for line in output:
+                self._emit(self._name, line.decode("utf-8", "replace").rstrip())

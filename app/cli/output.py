@@ -68,7 +68,7 @@ def show_facts(facts: Iterable[tuple[str, object]]) -> None:
 
 def metrics_line(metrics: Mapping[str, float]) -> str:
     """Return metrics as ``accuracy 0.9722, error 0.0278``."""
-    return ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+    return ", ".join(f"{name} {value:.4f}" for name, value in metrics.items() if name != "epoch")
 
 
 def _plain(value: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ from app.cli.output import CommandFailed, metrics_line, note
 if TYPE_CHECKING:
     from app.client import Client, Event, Job, ModelCard
     from models.contract.jobs import Progress
+
+LINE_PAUSE_SECONDS = 1.0
 
 Show = Callable[["Event"], None]
 
@@ -49,7 +52,7 @@ def _display() -> Generator[Show]:
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _write_line
+        yield _Lines().write
         return
     from rich.progress import BarColumn, Progress, TextColumn  # noqa: PLC0415 - as above
 
@@ -67,12 +70,19 @@ def _display() -> Generator[Show]:
         yield show
 
 
-def _write_line(event: Event) -> None:
-    if event.event == "state":
-        note(str(event.data.get("state")))
-    elif event.event == "epoch":
-        done = event.progress()
-        note(f"epoch {done.epoch}: {metrics_line(done.metrics)}")
+class _Lines:
+    """Writes a line per state, and per epoch unless epochs take less than a second."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def write(self, event: Event) -> None:
+        if event.event == "state":
+            note(str(event.data.get("state")))
+        elif event.event == "epoch" and time.monotonic() >= self._next:
+            self._next = time.monotonic() + LINE_PAUSE_SECONDS
+            done = event.progress()
+            note(f"epoch {done.epoch}: {metrics_line(done.metrics)}")
 
 
 def _progress_line(progress: Progress) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -12,8 +12,6 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from app.cli.main import app
-
-Body = object
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class CannedGateway:
         problem = {"code": code, "detail": detail, "errors": errors}
         self.answers[request] = (status, "application/problem+json", json.dumps(problem).encode())
 
-    def stream(self, request: str, *events: tuple[str, dict[str, object]]) -> None:
+    def stream(self, request: str, *events: tuple[str, Mapping[str, object]]) -> None:
         """Answer ``request`` with server-sent events."""
         lines = (
             f"id: {number}\nevent: {name}\ndata: {json.dumps(data)}\n\n"
@@ -73,7 +71,7 @@ def canned() -> Iterator[CannedGateway]:
 
         do_GET = do_POST = do_PUT = do_DELETE = handle_any  # noqa: N815 - the names http.server looks for
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the base's
             """Be quiet."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:

@@ -64,7 +64,9 @@ def test_a_wrong_call_ends_with_2_and_sends_nothing(
 
 def test_help_loads_no_client_and_no_gateway() -> None:
     """`lectern --help` is quick because the commands import what they need when they run."""
-    code = "import sys, app.cli.main; print(*sorted({'httpx', 'redis', 'fastapi', 'pydantic', 'PIL'} & set(sys.modules)))"
+    code = (
+        "import sys, app.cli.main; print(*sorted({'httpx', 'redis', 'fastapi', 'pydantic', 'PIL'} & set(sys.modules)))"
+    )
     fresh = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert fresh.stdout.split() == []
 
