@@ -38,7 +38,10 @@ def configure_logs(settings: GatewaySettings) -> None:
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if settings.log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        # Plain: the rich form prints local variables, and those are what users send.
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     )
     last = [structlog.processors.format_exc_info, renderer] if settings.log_format == "json" else [renderer]
     level = logging.getLevelNamesMapping()[settings.log_level]

@@ -6,7 +6,8 @@ import orjson
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from app import problems
 from app.dependencies import JSON_TYPES, media_type, model_name, parse_json, services
@@ -46,7 +47,15 @@ async def predict(request: Request) -> Response:
     return Response(content, media_type="application/json", headers={VERSION_HEADER: str(number)})
 
 
-routes = [Route(path, predict, methods=["POST"], include_in_schema=False) for path in PREDICT_PATHS]
+class _VerbRoute(Route):
+    """A route outside FastAPI's parsing that telemetry can still name."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, found = super().matches(scope)
+        return match, {**found, "route": self} if match is not Match.NONE else found
+
+
+routes = [_VerbRoute(path, predict, methods=["POST"], include_in_schema=False) for path in PREDICT_PATHS]
 
 
 def _read(verb: Verb, given: str, body: bytes) -> BaseModel:

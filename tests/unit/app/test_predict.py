@@ -1,0 +1,199 @@
+"""Predictions by verb: the right version, one prediction per input, and a sentence for every wrong request."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.dependencies import Services
+
+IMAGE = [[0, 1], [2, 3]]
+BODY = {"inputs": [IMAGE, [[9, 0], [0, 0]]], "top": 2}
+
+
+async def test_predictions_follow_the_inputs(client: httpx.AsyncClient, publisher) -> None:
+    """Each input has a prediction, in order, and the version stands in body and header."""
+    publisher.publish()
+    answer = await client.post("/v1/models/tiny/classify", json=BODY)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["lectern-model-version"] == "1"
+    found = answer.json()
+    assert (found["model"], found["version"]) == ("tiny", 1)
+    assert [item["label"] for item in found["predictions"]] == ["c", "c"]
+    assert len(found["predictions"][0]["top"]) == 2
+
+
+async def test_alias_production_wins_over_the_newest(client: httpx.AsyncClient, publisher) -> None:
+    """Without a version: production if set, else the newest; a change counts at once."""
+    publisher.publish()
+    publisher.publish(job="job_2", scale=-1.0)
+    assert (await client.post("/v1/models/tiny/classify", json=BODY)).json()["version"] == 2
+    answer = await client.put("/v1/models/tiny/aliases/production", json={"version": 1})
+    assert answer.status_code == 200
+    assert (await client.post("/v1/models/tiny/classify", json=BODY)).json()["version"] == 1
+    named = await client.post("/v1/models/tiny/versions/production/classify", json=BODY)
+    assert named.json()["version"] == 1
+    assert (await client.post("/v1/models/tiny/versions/2/classify", json=BODY)).json()["version"] == 2
+    assert (await client.delete("/v1/models/tiny/aliases/production")).status_code == 204
+    assert (await client.post("/v1/models/tiny/classify", json=BODY)).json()["version"] == 2
+
+
+async def test_version_published_meanwhile_is_found_at_once(client: httpx.AsyncClient, publisher) -> None:
+    """What is not known is looked up, never remembered as missing."""
+    assert (await client.post("/v1/models/tiny/classify", json=BODY)).status_code == 404
+    publisher.publish()
+    assert (await client.post("/v1/models/tiny/versions/1/classify", json=BODY)).status_code == 200
+    assert (await client.post("/v1/models/tiny/versions/2/classify", json=BODY)).status_code == 404
+    publisher.publish(job="job_2")
+    assert (await client.post("/v1/models/tiny/versions/2/classify", json=BODY)).status_code == 200
+
+
+async def test_bare_image_is_classified(client: httpx.AsyncClient, publisher) -> None:
+    """A picture can be the body."""
+    publisher.publish()
+    picture = io.BytesIO()
+    Image.fromarray(np.array(IMAGE, dtype=np.uint8)).save(picture, "PNG")
+    answer = await client.post(
+        "/v1/models/tiny/classify", content=picture.getvalue(), headers={"Content-Type": "image/png"}
+    )
+    assert answer.status_code == 200, answer.text
+    assert len(answer.json()["predictions"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "media", "status", "code"),
+    [
+        (b'{"inputs": [[[0, 1], [2', "application/json", 400, "malformed_body"),
+        (b'{"inputs": [[[NaN, 1], [2, 3]]]}', "application/json", 400, "malformed_body"),
+        (b'{"inputs": [[[Infinity, 1], [2, 3]]]}', "application/json", 400, "malformed_body"),
+        (b'{"inputs": [[[1e999, 1], [2, 3]]]}', "application/json", 400, "malformed_body"),
+        (b"[" * 100_000, "application/json", 400, "malformed_body"),
+        (b"", "application/json", 400, "malformed_body"),
+        (b"\xff\xfe", "application/json", 400, "malformed_body"),
+        (b"[]", "application/json", 422, "validation_failed"),
+        (b"null", "application/json", 422, "validation_failed"),
+        (b"{}", "application/json", 422, "validation_failed"),
+        (b'{"inputs": []}', "application/json", 422, "validation_failed"),
+        (b'{"inputs": [[[0, 1]]]}', "application/json", 422, "validation_failed"),
+        (b'{"inputs": [[[0, 1], [2]]]}', "application/json", 422, "validation_failed"),
+        (b'{"inputs": [[["a", 1], [2, 3]]]}', "application/json", 422, "validation_failed"),
+        (b'{"inputs": [' + b"[" * 900 + b"]" * 900 + b"]}", "application/json", 422, "validation_failed"),
+        (b'{"inputs": [[[0, 1], [2, 3]]], "bottom": 1}', "application/json", 422, "validation_failed"),
+        (b"\x00\x01", "image/png", 422, "validation_failed"),
+        (b"x=1", "application/x-www-form-urlencoded", 415, "unsupported_media_type"),
+    ],
+)
+async def test_wrong_body_is_refused(
+    client: httpx.AsyncClient, publisher, body: bytes, media: str, status: int, code: str
+) -> None:
+    """Nothing that a client sends is an error of the server."""
+    publisher.publish()
+    answer = await client.post("/v1/models/tiny/classify", content=body, headers={"Content-Type": media})
+    assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+
+
+async def test_body_without_media_type_is_read_as_json(client: httpx.AsyncClient, publisher) -> None:
+    """Many clients forget it."""
+    publisher.publish()
+    content = b'{"inputs": [[[0, 1], [2, 3]]]}'
+    assert (await client.post("/v1/models/tiny/classify", content=content)).status_code == 200
+
+
+async def test_unknown_verb_lists_those_answered(client: httpx.AsyncClient, publisher) -> None:
+    """The caller learns what to ask instead."""
+    publisher.publish()
+    answer = await client.post("/v1/models/tiny/translate", json={})
+    assert (answer.status_code, answer.json()["code"]) == (404, "verb_not_found")
+    assert "classify" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("name", ["tony", "%2e%2e", "a\x00b", "a" * 100])
+async def test_unknown_model_is_not_found(client: httpx.AsyncClient, publisher, name: str) -> None:
+    """Also what cannot be a name, or would be a path."""
+    publisher.publish()
+    url = httpx.URL("http://gateway", raw_path=f"/v1/models/{name}/classify".replace("\x00", "%00").encode())
+    answer = await client.post(url, json=BODY)
+    assert (answer.status_code, answer.json()["code"]) == (404, "model_not_found"), answer.text
+    if name == "tony":
+        assert "Did you mean 'tiny'?" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("file", "data", "reason"),
+    [
+        ("classifier.onnx", b"damaged", "the bytes of the part 'classifier'"),
+        ("classifier.onnx", None, "is missing from the artifact store"),
+        ("probe.npz", b"damaged", "its probe is not the one"),
+    ],
+)
+async def test_damaged_version_says_what_is_wrong(
+    client: httpx.AsyncClient, publisher, file: str, data: bytes | None, reason: str
+) -> None:
+    """Nothing is served from a part that fails its checks."""
+    publisher.publish()
+    path = publisher.versions.part_path("job_1", 1, file)
+    if data is None:
+        publisher.store.delete(path)
+    else:
+        publisher.store.put(path, data)
+    answer = await client.post("/v1/models/tiny/classify", json=BODY)
+    assert (answer.status_code, answer.json()["code"]) == (503, "model_damaged")
+    assert reason in answer.json()["detail"]
+    assert answer.headers["retry-after"]
+
+
+async def test_part_that_computes_something_else_than_at_export_is_not_served(
+    client: httpx.AsyncClient, publisher
+) -> None:
+    """The control of the probe: another graph under the right hash."""
+    wrong, right = publisher.publish(model="wrong", scale=2.0), publisher.publish(job="job_2")
+    mixed = right.model_copy(update={"model": "mixed", "job": "job_3", "probe": wrong.probe})
+    publisher.versions.publish(mixed)
+    answer = await client.post("/v1/models/mixed/classify", json=BODY)
+    assert answer.json()["code"] == "model_damaged"
+    assert "differs" in answer.json()["detail"]
+
+
+async def test_deleted_version_answers_no_more(client: httpx.AsyncClient, publisher) -> None:
+    """Deleting unloads."""
+    publisher.publish()
+    publisher.publish(job="job_2")
+    assert (await client.post("/v1/models/tiny/versions/2/classify", json=BODY)).status_code == 200
+    assert (await client.delete("/v1/models/tiny/versions/2")).status_code == 204
+    assert (await client.post("/v1/models/tiny/versions/2/classify", json=BODY)).status_code == 404
+    assert (await client.post("/v1/models/tiny/classify", json=BODY)).json()["version"] == 1
+
+
+async def test_version_is_loaded_once_for_all_who_ask(
+    client: httpx.AsyncClient, publisher, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twenty requests at the same moment load one session."""
+    publisher.publish()
+    manifests: list[int] = []
+    read = services.versions.manifest
+    monkeypatch.setattr(
+        services.versions, "manifest", lambda model, number: (manifests.append(number), read(model, number))[1]
+    )
+    answers = await asyncio.gather(*(client.post("/v1/models/tiny/classify", json=BODY) for _ in range(20)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert manifests == [1]
+
+
+async def test_predictions_are_counted_by_outcome(client: httpx.AsyncClient, publisher) -> None:
+    """Only of models and verbs that exist, so that nobody can make up labels."""
+    publisher.publish()
+    await client.post("/v1/models/tiny/classify", json=BODY)
+    await client.post("/v1/models/tiny/classify", json={})
+    await client.post("/v1/models/other/classify", json=BODY)
+    text = (await client.get("/metrics")).text
+    labels = 'lectern_predictions_total{model="tiny",outcome="%s",verb="classify",version="1"} 1.0'
+    assert labels % "ok" in text
+    assert labels % "validation_failed" in text
+    assert 'model="other"' not in text
+    assert "lectern_models_loaded 1.0" in text
+    assert 'route="/v1/models/{model}/{verb}"' in text
