@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import ConfigDict, Field, WithJsonSchema
 
 from models.contract.config import Options
-from models.contract.task import Call, Codec, Evaluation, Query, ServedModel, Split, Task, Verb
+from models.contract.task import Array, Call, Codec, Evaluation, Query, ServedModel, Split, Task, Verb
 from models.metrics.accuracy import accuracy
 from rehearsal.data.trees import flatten, parse
 
@@ -35,7 +35,8 @@ def judge(model: ServedModel, request: JudgeRequest) -> Codec:
     """Yield one run per level, leaves first, each over the nodes of that height in all trees."""
     nodes, roots = flatten(request.inputs, "/inputs")
     size = cast("int", model.signatures["leaf"].outputs[0].shape[1])
-    states, truths = np.zeros((len(nodes), size), np.float32), np.zeros(len(nodes), np.float32)
+    states: Array = np.zeros((len(nodes), size), np.float32)
+    truths: Array = np.zeros(len(nodes), np.float32)
     for height in range(1 + max(node.height for node in nodes)):
         chosen = [position for position, node in enumerate(nodes) if node.height == height]
         arrays = {"symbols": np.array([nodes[position].symbol for position in chosen], dtype=np.int64)}
@@ -43,8 +44,7 @@ def judge(model: ServedModel, request: JudgeRequest) -> Codec:
             arrays["left"] = states[[nodes[position].left for position in chosen]]
             arrays["right"] = states[[nodes[position].right for position in chosen]]
         outputs = yield Call("compose" if height else "leaf", arrays)
-        for position, state, truth in zip(chosen, outputs["state"], outputs["probability"], strict=True):
-            states[position], truths[position] = state, truth
+        states[chosen], truths[chosen] = outputs["state"], outputs["probability"]
     return [{"value": int(truths[root] > 0.5), "probability": float(truths[root])} for root in roots]
 
 

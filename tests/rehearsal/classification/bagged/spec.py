@@ -15,9 +15,15 @@ class BaggedConfig(Options):
     hidden: int = Field(default=32, ge=1, le=4096, description="Hidden units of each.")
 
 
+class BaggedTraining(GradientTraining):
+    """Small members take larger steps."""
+
+    learning_rate: float = Field(default=1e-2, gt=0, le=100, description="Initial learning rate.")
+
+
 IMAGES = TensorSignature(name="images", shape=("batch", "height", "width"))
 PROBABILITIES = TensorSignature(name="probabilities", shape=("batch", "classes"), quantity="probabilities")
 PARTS = {"classifier": PartSignature(inputs=(IMAGES,), outputs=(PROBABILITIES,))}
 SPEC = FamilySpec(
-    "bagged", "classification", "Bagged networks", "Breiman (1996)", "images", BaggedConfig, GradientTraining, PARTS
+    "bagged", "classification", "Bagged networks", "Breiman (1996)", "images", BaggedConfig, BaggedTraining, PARTS
 )

@@ -27,38 +27,51 @@ class _Painted(nn.Module):
 
 
 class AdversarialLearner(Learner[dict[str, Tensor]]):
-    """One step of the discriminator, then one of the generator."""
+    """A step of the discriminator, flat at real images (Mescheder et al. 2018, Eq. 9), then one of the generator."""
 
-    def __init__(self, module: nn.Module, rate: float, noise: int, generator: torch.Generator) -> None:
+    def __init__(
+        self, module: nn.Module, options: AdversarialTraining, plan: Plan, noise: int, generator: torch.Generator
+    ) -> None:
         """Make both optimisers."""
-        self._module, self._noise, self._generator = module, noise, generator
+        self._module, self._options, self._plan, self._done = module, options, plan, 0
+        self._noise, self._generator = noise, generator
         self._optimizers = {
-            side: torch.optim.Adam(module.get_submodule(side).parameters(), rate, (0.5, 0.999)) for side in SIDES
+            side: torch.optim.Adam(module.get_submodule(side).parameters(), betas=(0.5, 0.999)) for side in SIDES
         }
 
     def step(self, batch: dict[str, Tensor]) -> Metrics:
-        real, losses = batch["images"], dict[str, Tensor]()
+        scaled, draw, judge = (self._module.get_submodule(name) for name in ("scaled", "generator", "discriminator"))
+        real, losses = scaled(batch["images"]).requires_grad_(), dict[str, Tensor]()
         for side in SIDES:
-            noise = torch.randn(len(real), self._noise, generator=self._generator)
-            fake = self._module.get_submodule("generator")(noise)
-            judge = self._module.get_submodule("discriminator")
-            losses[side] = functional.softplus(-judge(fake)).mean()  # the generator's, §3 of the paper
+            optimizer = self._optimizers[side]
+            fake = scaled(draw(torch.randn(len(real), self._noise, generator=self._generator)))
             if side == "discriminator":
-                losses[side] = (
-                    functional.softplus(judge(fake.detach())).mean() + functional.softplus(-judge(real)).mean()
-                )
-            self._optimizers[side].zero_grad()
+                truths = judge(real)
+                (slope,) = torch.autograd.grad(truths.sum(), real, create_graph=True)
+                penalty = self._options.flatness / 2 * slope.square().sum(dim=1).mean()
+                losses[side] = functional.softplus(judge(fake)).mean() + functional.softplus(-truths).mean() + penalty
+            else:
+                losses[side] = functional.softplus(-judge(fake)).mean()
+            optimizer.param_groups[0]["lr"] = self._options.learning_rate * (1 - self._done / self._plan.steps)
+            optimizer.zero_grad()
             losses[side].backward()
-            self._optimizers[side].step()
+            optimizer.step()
+        self._done += 1
         return {side: loss.detach() for side, loss in losses.items()}
 
     def state(self) -> State:
         optimizers = {side: optimizer.state_dict() for side, optimizer in self._optimizers.items()}
-        return {"module": self._module.state_dict(), "optimizers": optimizers, "noise": self._generator.get_state()}
+        return {
+            "module": self._module.state_dict(),
+            "optimizers": optimizers,
+            "noise": self._generator.get_state(),
+            "done": self._done,
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self._module.load_state_dict(state["module"])
         self._generator.set_state(state["noise"])
+        self._done = state["done"]
         for side, optimizer in self._optimizers.items():
             optimizer.load_state_dict(state["optimizers"][side])
 
@@ -73,16 +86,16 @@ class TinyGanFamily(OverImages[GanConfig]):
         return nn.ModuleDict(
             {
                 "generator": nn.Sequential(*draw, _Painted(self.low, self.high, self.shape)),
-                "discriminator": nn.Sequential(*self.flattened(generator), *judge),
+                "discriminator": nn.Sequential(*judge),
+                "scaled": nn.Sequential(*self.flattened(generator)),
             }
         )
 
     def learner(
         self, module: nn.Module, options: TrainingOptions, plan: Plan, generator: torch.Generator
     ) -> AdversarialLearner:
-        del plan
         assert isinstance(options, AdversarialTraining)
-        return AdversarialLearner(module, options.learning_rate, self.config.noise, generator)
+        return AdversarialLearner(module, options, plan, self.config.noise, generator)
 
     def evaluate(self, module: nn.Module, examples: Examples[dict[str, Tensor]]) -> dict[str, float]:
         """Return the squared distance of the mean drawn image from the mean example, per pixel of unit range."""

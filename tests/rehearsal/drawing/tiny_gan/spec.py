@@ -20,7 +20,10 @@ class AdversarialTraining(TrainingOptions):
 
     epochs: int = Field(default=10, ge=1, description="Passes over the training split.")
     batch_size: int = Field(default=32, ge=1, description="Examples per step.")
-    learning_rate: float = Field(default=2e-3, gt=0, description="Adam's learning rate on either side.")
+    learning_rate: float = Field(
+        default=5e-3, gt=0, description="Adam's rate on either side, falling linearly to zero."
+    )
+    flatness: float = Field(default=1.0, ge=0, description="Factor of half the squared slope at real images.")
 
     def plan(self, examples: int) -> Plan:
         return Plan.of(examples, self.epochs, self.batch_size)

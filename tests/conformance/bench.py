@@ -1,0 +1,112 @@
+"""Every family on a small dataset of its kind: built, trained for a moment, exported. Used by the conformance tests.
+
+Nothing here is particular to a family: a new one is checked by lying where the catalogue looks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import onnxruntime
+import torch
+
+from models.catalog import Catalog
+from models.contract.spec import FamilySpec
+from models.contract.task import Arrays, ServedModel, Split, Task
+from models.contract.training import Plan, TrainingOptions
+from models.data.kind import Content
+from models.family import Export, Family, Learner
+from workers.exporting import export_part, open_session, run_session, traced_sizes
+
+CATALOG = Catalog(("models", "rehearsal"))
+BATCH = 16
+STEPS = 6
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One family with its default options on the sample dataset of its kind."""
+
+    name: str
+    content: Content
+
+    @cached_property
+    def spec(self) -> FamilySpec:
+        """Its description."""
+        return CATALOG.spec(self.name)
+
+    @cached_property
+    def task(self) -> Task:
+        """Its task."""
+        return CATALOG.task(self.spec.task)
+
+    @cached_property
+    def family(self) -> Family[Any, Any]:
+        """The family with its default configuration."""
+        return CATALOG.family(self.name)(self.spec.config(), self.content.meta)
+
+    @cached_property
+    def options(self) -> TrainingOptions:
+        """Its default training options."""
+        return self.spec.training()
+
+    @property
+    def train(self) -> Split:
+        """The training split."""
+        return self.content.splits["train"]
+
+    def start(
+        self, split: Split, epochs: int, seed: int = 1, batch_size: int = BATCH
+    ) -> tuple[torch.nn.Module, Learner[Any]]:
+        """Return a fresh module and its learner."""
+        generator = torch.Generator().manual_seed(seed)
+        module = self.family.build(generator)
+        plan = Plan.of(len(next(iter(split.values()))), epochs, batch_size)
+        return module, self.family.learner(module, self.options, plan, generator)
+
+    def batches(self, count: int) -> Iterator[Any]:
+        """Yield ``count`` batches of the training split, the same every time."""
+        examples = self.family.examples(self.train, torch.device("cpu"))
+        yield from (examples.take(torch.arange(BATCH) + BATCH * index) for index in range(count))
+
+    @cached_property
+    def exports(self) -> dict[str, Export]:
+        """The parts of a module that was trained for a few steps."""
+        module, learner = self.start(self.train, epochs=1)
+        for batch in self.batches(STEPS):
+            learner.step(batch)
+        return self.family.export(module)
+
+    @cached_property
+    def graphs(self) -> dict[str, bytes]:
+        """The exported graphs."""
+        generator = torch.Generator().manual_seed(2)
+        return {
+            part: export_part(export, self.family.example(part, traced_sizes(export.signature), generator))
+            for part, export in self.exports.items()
+        }
+
+    @cached_property
+    def sessions(self) -> dict[str, onnxruntime.InferenceSession]:
+        """The exported graphs, loaded."""
+        return {part: open_session(graph) for part, graph in self.graphs.items()}
+
+    def run(self, part: str, arrays: Arrays) -> Arrays:
+        """Run an exported part."""
+        return run_session(self.sessions[part], arrays)
+
+    @cached_property
+    def served(self) -> ServedModel:
+        """What the codec may know."""
+        return ServedModel(
+            name="sample",
+            family=self.name,
+            config=self.family.config.model_dump(mode="json"),
+            meta=self.content.meta,
+            assets=json.loads(json.dumps(self.family.assets())),
+            signatures={part: export.signature for part, export in self.exports.items()},
+        )

@@ -1,0 +1,76 @@
+"""Small datasets, one per kind, and every family in turn on that of its kind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from conformance.bench import CATALOG, Bench
+from models.artifacts.datasets import Datasets
+from models.artifacts.store import ArtifactStore
+from models.data.kind import Content, UploadedFile
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Small matrices are fastest on one thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Content]:
+    """A small dataset of each kind, stored and read back."""
+    folder = tmp_path_factory.mktemp("samples")
+    datasets = Datasets(ArtifactStore(folder.as_uri()), CATALOG)
+    files = {"images": _images(folder), "expressions": _expressions(folder)}
+    return {
+        kind: datasets.content(datasets.add(kind, kind, {}, {"train": UploadedFile(path.name, path)}))
+        for kind, path in files.items()
+    }
+
+
+@pytest.fixture(scope="session", params=CATALOG.names())
+def bench(request: pytest.FixtureRequest, samples: dict[str, Content]) -> Bench:
+    """Every family in turn."""
+    return Bench(request.param, samples[CATALOG.spec(request.param).dataset_kind])
+
+
+def _images(folder: Path) -> Path:
+    """Write 240 noisy images of four patterns; height and width differ, so that mistaking one for the other shows."""
+    random = np.random.default_rng(1)
+    labels = np.arange(240) % 4
+    patterns = random.integers(0, 256, (4, 12, 10))
+    images = np.clip(patterns[labels] + random.normal(0, 30, (240, 12, 10)), 0, 255).astype(np.uint8)
+    np.savez(folder / "images.npz", images=images, labels=np.array(["zero", "one", "two", "three"])[labels])
+    return folder / "images.npz"
+
+
+def _expressions(folder: Path) -> Path:
+    """Write 240 random expressions with their values."""
+    random = np.random.default_rng(1)
+
+    def tree(levels: int) -> Any:  # noqa: ANN401 - a tree is nested lists
+        if levels == 0 or random.random() < 0.2:
+            return int(random.integers(2))
+        operator = ("and", "or", "not")[random.integers(3)]
+        return [operator, *(tree(levels - 1) for _ in range(1 if operator == "not" else 2))]
+
+    def value(node: Any) -> int:  # noqa: ANN401 - as above
+        if isinstance(node, int):
+            return node
+        operands = [value(child) for child in node[1:]]
+        return {"and": min(operands), "or": max(operands), "not": 1 - operands[0]}[node[0]]
+
+    trees = [tree(4) for _ in range(240)]
+    path = folder / "expressions.txt"
+    path.write_text("".join(f"{json.dumps(item)}\t{value(item)}\n" for item in trees), encoding="utf-8")
+    return path

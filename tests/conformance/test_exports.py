@@ -1,0 +1,110 @@
+"""What every family's exported parts promise: they equal the module, at any size, row by row, and the codec answers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from conformance.bench import CATALOG, Bench
+from models.contract.task import Arrays, answer
+from models.contract.tensors import TOLERANCES, TensorSignature
+from workers.exporting import PARITY_SIZES, TRACED_SIZES, check_parity, traced_sizes
+
+ROWS = 5
+
+
+def _example(bench: Bench, part: str, sizes: dict[str, int], seed: int) -> Arrays:
+    tensors = bench.family.example(part, sizes, torch.Generator().manual_seed(seed))
+    inputs = bench.exports[part].signature.inputs
+    return {item.name: tensor.numpy() for item, tensor in zip(inputs, tensors, strict=True)}
+
+
+def _conforms(array: np.ndarray, signature: TensorSignature, sizes: dict[str, int]) -> bool:
+    wanted = tuple(sizes.get(axis, axis) if isinstance(axis, str) else axis for axis in signature.shape)
+    return array.dtype == signature.dtype and array.shape == wanted
+
+
+def _evaluated(bench: Bench, asked: set[str]) -> dict[str, float]:
+    """Return the metrics of the test split, checking each prediction; the verbs asked go into ``asked``."""
+    evaluation = bench.task.evaluation(bench.served, bench.content.splits["test"])
+    query = next(evaluation)
+    while True:
+        asked.add(query.verb)
+        verb = bench.task.verbs[query.verb]
+        predictions = answer(verb.codec(bench.served, query.request), bench.run)
+        for prediction in predictions:
+            verb.prediction.model_validate(prediction)
+        try:
+            query = evaluation.send(predictions)
+        except StopIteration as stop:
+            return stop.value
+
+
+def test_gate_tries_one_of_each_and_more_than_was_traced() -> None:
+    """The sizes of the gate itself: three at least, all ones, and beyond the traced example on every axis."""
+    assert len(PARITY_SIZES) >= 3
+    assert (1, 1) in PARITY_SIZES
+    assert max(first for first, _ in PARITY_SIZES) > TRACED_SIZES[0]
+    assert max(others for _, others in PARITY_SIZES) > max(TRACED_SIZES)
+
+
+def test_parts_are_those_of_the_spec(bench: Bench) -> None:
+    """Names, types and quantities are promised by the spec; only axes that the dataset decides become numbers."""
+    assert bench.exports.keys() == bench.spec.parts.keys()
+    for part, export in bench.exports.items():
+        promised, found = bench.spec.parts[part], export.signature
+        for one, other in zip((*promised.inputs, *promised.outputs), (*found.inputs, *found.outputs), strict=True):
+            assert (one.name, one.dtype, one.quantity) == (other.name, other.dtype, other.quantity)
+            assert other.shape[0] == "batch"
+
+
+def test_every_part_equals_the_module(bench: Bench) -> None:
+    """The publishing gate itself, on a trained module."""
+    for part, export in bench.exports.items():
+        generator = torch.Generator().manual_seed(5)
+        differences, probe = check_parity(part, export, bench.graphs[part], bench.family, generator)
+        assert differences.keys() == {output.name for output in export.signature.outputs}
+        assert len(probe) == len(PARITY_SIZES)
+
+
+def test_every_part_conforms_to_its_signature(bench: Bench) -> None:
+    """Examples and outputs have the types and shapes that the signature says, at a size that was not traced."""
+    for part, export in bench.exports.items():
+        sizes = {name: size + 2 for name, size in traced_sizes(export.signature).items()}
+        arrays = _example(bench, part, sizes, seed=6)
+        outputs = bench.run(part, arrays)
+        assert all(_conforms(arrays[item.name], item, sizes) for item in export.signature.inputs)
+        assert all(_conforms(outputs[item.name], item, sizes) for item in export.signature.outputs)
+
+
+def test_every_row_equals_the_row_alone(bench: Bench) -> None:
+    """An answer never depends on batch mates."""
+    for part, export in bench.exports.items():
+        arrays = _example(bench, part, traced_sizes(export.signature) | {"batch": ROWS}, seed=7)
+        together = bench.run(part, arrays)
+        for row in range(ROWS):
+            alone = bench.run(part, {name: array[row : row + 1] for name, array in arrays.items()})
+            for output in export.signature.outputs:
+                tolerance = TOLERANCES[output.quantity]
+                np.testing.assert_allclose(alone[output.name][0], together[output.name][row], tolerance, tolerance)
+
+
+def test_codec_answers_and_evaluation_gives_the_headline(bench: Bench) -> None:
+    """The evaluator asks through the codec as a client would; every prediction has the documented form."""
+    asked: set[str] = set()
+    metrics = _evaluated(bench, asked)
+    assert math.isfinite(metrics[bench.task.headline])
+    assert asked
+    assert asked <= set(bench.spec.verbs or bench.task.verbs)
+
+
+def test_rehearsal_reaches_what_the_canon_does_not_yet() -> None:
+    """The rehearsal keeps its purpose: several parts, a scripted loop, another kind, no epochs, other tasks."""
+    rehearsed = [CATALOG.spec(name) for name in CATALOG.names() if "rehearsal" in CATALOG.family(name).__module__]
+    assert len(rehearsed) == 6
+    assert any(len(spec.parts) > 1 for spec in rehearsed)
+    assert any("epochs" not in spec.training.model_fields for spec in rehearsed)
+    assert {spec.dataset_kind for spec in rehearsed} == {"images", "expressions"}
+    assert len({spec.task for spec in rehearsed}) == 5
