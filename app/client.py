@@ -16,12 +16,14 @@ from typing import Any, Self, TypeVar, cast
 from urllib.parse import quote, urlsplit
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field
 
 from models.contract.errors import FieldError
 from models.contract.jobs import JobState, Progress
 
-Json = dict[str, JsonValue]
+Json = dict[str, Any]
+"""A JSON object whose shape the caller knows."""
+
 OnSent = Callable[[int], None]
 """Told how many bytes of an upload were just read."""
 
@@ -213,7 +215,7 @@ class Client:
         name: str,
         kind: str,
         files: Mapping[str, Path],
-        options: Mapping[str, JsonValue],
+        options: Mapping[str, object],
         on_sent: OnSent | None = None,
     ) -> Dataset:
         """Upload ``files`` by part name and return the summary.
@@ -235,7 +237,7 @@ class Client:
         """Delete a dataset."""
         self._send("DELETE", _path("datasets", name))
 
-    def submit(self, submission: Mapping[str, JsonValue], idempotency_key: str | None = None) -> Job:
+    def submit(self, submission: Mapping[str, object], idempotency_key: str | None = None) -> Job:
         """Submit a training job."""
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         return self._one(Job, "POST", "/v1/jobs", json=dict(submission), headers=headers)
@@ -256,7 +258,7 @@ class Client:
         """Ask a job to stop."""
         return self._one(Job, "POST", f"{_path('jobs', job_id)}/cancel")
 
-    def resume(self, job_id: str, training: Mapping[str, JsonValue]) -> Job:
+    def resume(self, job_id: str, training: Mapping[str, object]) -> Job:
         """Return a new job that goes on where ``job_id`` ended."""
         return self._one(Job, "POST", f"{_path('jobs', job_id)}/resume", json={"training": dict(training)})
 
@@ -313,7 +315,7 @@ class Client:
         self,
         model: str,
         verb: str,
-        body: bytes | Mapping[str, JsonValue],
+        body: bytes | Mapping[str, object],
         version: str | None = None,
         media_type: str = "application/json",
     ) -> Json:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import typer
 
 if TYPE_CHECKING:
-    from pydantic import JsonValue
-
     from app.client import Json
 
 Section = Literal["config", "training"]
 SECTIONS: tuple[Section, ...] = ("config", "training")
 
 
-def parse_value(text: str) -> JsonValue:
+def parse_value(text: str) -> object:
     """Return ``text`` as the JSON it is, else as a string."""
     try:
         return json.loads(text, parse_constant=_refuse_constant)
@@ -65,11 +63,11 @@ def parse_settings(words: Iterable[str], default: Section = "config") -> dict[Se
 def _assign(target: Json, key: str, value: str) -> None:
     *parents, last = key.split(".")
     for parent in parents:
-        inner = target.setdefault(parent, {})
+        inner: object = target.setdefault(parent, {})
         if not isinstance(inner, dict):
             message = f"'{key}' assigns into '{parent}', which was given a value already"
             raise typer.BadParameter(message)
-        target = inner
+        target = cast("Json", inner)
     target[last] = parse_value(value)
 
 
