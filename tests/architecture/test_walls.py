@@ -89,9 +89,7 @@ def test_families_do_not_import_one_another() -> None:
 def test_families_of_a_spec_stand_in_the_folder_of_their_task() -> None:
     """The folder above a family names its task, so that documentation and walls can rely on the layout."""
     catalog = Catalog(("models",))
-    misplaced = [
-        name for name in catalog.names() if not (ROOT / "models" / catalog.spec(name).task / name).is_dir()
-    ]
+    misplaced = [name for name in catalog.names() if not (ROOT / "models" / catalog.spec(name).task / name).is_dir()]
     assert misplaced == []
 
 
@@ -105,9 +103,7 @@ def test_no_other_distribution_owns_our_package_names(package: str) -> None:
 def test_every_module_has_a_docstring() -> None:
     """The first lines of a file say what it is, what it is not, and who calls it."""
     silent = [
-        _name(path)
-        for path in _modules(*CODE)
-        if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+        _name(path) for path in _modules(*CODE) if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     ]
     assert silent == []
 

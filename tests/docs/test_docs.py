@@ -30,9 +30,7 @@ def _read(name: str) -> str:
 
 def _sections(text: str) -> dict[str, str]:
     parts = re.split(r"^##+ (.+)$", text, flags=re.MULTILINE)
-    return {
-        title.strip().strip("`"): body.strip() for title, body in zip(parts[1::2], parts[2::2], strict=True)
-    }
+    return {title.strip().strip("`"): body.strip() for title, body in zip(parts[1::2], parts[2::2], strict=True)}
 
 
 def _errors(root: type[LecternError] = LecternError) -> Iterator[type[LecternError]]:
@@ -60,14 +58,8 @@ def test_every_setting_stands_in_the_docs(settings: type[BaseModel]) -> None:
 
 def test_the_docs_name_the_variables_that_there_are() -> None:
     """A variable that code reads by name stands in the docs; one that was renamed or removed leaves them."""
-    fields = {
-        f"LECTERN_{name.upper()}" for name in (*GatewaySettings.model_fields, *WorkerSettings.model_fields)
-    }
-    code = [
-        path.read_text(encoding="utf-8")
-        for folder in ("app", "workers")
-        for path in (ROOT / folder).rglob("*.py")
-    ]
+    fields = {f"LECTERN_{name.upper()}" for name in (*GatewaySettings.model_fields, *WorkerSettings.model_fields)}
+    code = [path.read_text(encoding="utf-8") for folder in ("app", "workers") for path in (ROOT / folder).rglob("*.py")]
     read = {name for text in code for name in VARIABLE.findall(text)}
     named = set(VARIABLE.findall(_read("docs/settings.md")))
     assert read - named == set()
@@ -88,9 +80,7 @@ def test_every_problem_has_a_section(error: type[LecternError]) -> None:
 def test_the_docs_name_no_problem_that_does_not_exist() -> None:
     """A code that was renamed or removed leaves the docs, too."""
     codes = {error.code for error in _errors()}
-    named = {
-        title for title in _sections(_read("docs/problems.md")) if re.fullmatch(r"[a-z]+(_[a-z]+)+", title)
-    }
+    named = {title for title in _sections(_read("docs/problems.md")) if re.fullmatch(r"[a-z]+(_[a-z]+)+", title)}
     assert named <= codes
 
 
@@ -106,7 +96,5 @@ def test_every_family_stands_in_the_docs_with_its_paper(family: str) -> None:
 def test_relative_links_lead_somewhere(document: Path) -> None:
     """A link to a file of the project names a file that is there."""
     text = CODE_BLOCK.sub("", document.read_text(encoding="utf-8"))
-    targets = [
-        match["target"].partition("#")[0] for match in LINK.finditer(text) if ":" not in match["target"]
-    ]
+    targets = [match["target"].partition("#")[0] for match in LINK.finditer(text) if ":" not in match["target"]]
     assert [target for target in targets if target and not (document.parent / target).exists()] == []
