@@ -13,7 +13,7 @@ LONGEST_LENGTH = 18
 
 
 class BodyLimit:
-    """ASGI layer that answers 413 to a body that is too large; ``uploads`` have a limit of their own.
+    """ASGI layer that refuses a body that is too large; ``uploads`` have a limit of their own.
 
     Whatever the application makes of the body being cut off is replaced by that answer.
     """

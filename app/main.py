@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import signal
 import socket
 import sys
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
@@ -177,9 +178,11 @@ def _run(app: FastAPI, settings: GatewaySettings, listener: socket.socket) -> No
             await super().startup(sockets)
             log.info("gateway_ready", url=url)
 
-        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+            # Unlike uvicorn's own, which raises the signal again at the end: being told to stop is no failure.
             services.draining.set()
-            super().handle_exit(sig, frame)
+            self.force_exit = self.should_exit and sig == signal.SIGINT
+            self.should_exit = True
 
     config = uvicorn.Config(
         app,
@@ -189,8 +192,7 @@ def _run(app: FastAPI, settings: GatewaySettings, listener: socket.socket) -> No
         timeout_graceful_shutdown=settings.shutdown_grace_seconds,
         backlog=BACKLOG,
     )
-    with suppress(KeyboardInterrupt):
-        Server(config).run(sockets=[listener])
+    Server(config).run(sockets=[listener])
     log.info("gateway_stopped")
 
 
