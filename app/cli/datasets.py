@@ -11,7 +11,7 @@ import typer
 
 from app.cli import assignments
 from app.cli.connection import DEFAULT_URL, AsJson, Url, gateway
-from app.cli.output import CommandFailed, say, show_facts, show_json, show_table
+from app.cli.output import CommandFailed, moment, say, show_facts, show_json, show_table
 
 if TYPE_CHECKING:
     from app.client import Dataset, OnSent
@@ -53,7 +53,9 @@ def list_(url: Url = DEFAULT_URL, *, as_json: AsJson = False) -> None:
     if as_json:
         show_json([item.sent() for item in found])
         return
-    rows = ((item.name, item.kind, _counts(item), "built in" if item.built_in else item.created) for item in found)
+    rows = (
+        (item.name, item.kind, _counts(item), "built in" if item.built_in else moment(item.created)) for item in found
+    )
     show_table(
         ("name", "kind", "examples", "created"), rows, "There are no datasets; upload one with 'lectern datasets add'."
     )
@@ -99,7 +101,7 @@ def _show(dataset: Dataset, *, as_json: bool) -> None:
         ("examples", _counts(dataset)),
         ("splits", dataset.split_rule),
         ("digest", dataset.digest),
-        ("created", dataset.created),
+        ("created", moment(dataset.created)),
     ]
     show_facts([*facts, *dataset.meta.items()])
 

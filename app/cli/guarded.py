@@ -47,7 +47,7 @@ class Guarded:
         timing = (f"--delay={program.delay_seconds}", f"--grace={program.grace_seconds}")
         with other:
             self._guard = subprocess.Popen(
-                [sys.executable, "-m", "app.cli.guard", *timing, "--", *program.command],
+                [sys.executable, "-P", "-m", "app.cli.guard", *timing, "--", *program.command],
                 stdin=other.fileno(),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

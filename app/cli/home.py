@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from app.cli.output import CommandFailed
+from app.cli.output import CommandFailed, note
 
 LINGERING_SECONDS = 20.0
 """Programs of an ``up`` that was killed are gone within 15 s."""
@@ -41,6 +41,7 @@ class Home:
 
     def _acquire(self) -> None:
         deadline = time.monotonic() + LINGERING_SECONDS
+        waiting = False
         while not self._try_lock():
             holder = self._holder()
             if holder is not None or time.monotonic() > deadline:
@@ -48,6 +49,9 @@ class Home:
                 remedy = f"stop it with 'kill {holder}'" if holder is not None else "wait for them to end"
                 message = f"Lectern already runs in {self.folder} ({who}); {remedy}, or choose another --home."
                 raise CommandFailed(message)
+            if not waiting:
+                note("Waiting for the programs of an earlier run to end …")
+            waiting = True
             time.sleep(0.1)
         os.ftruncate(self.descriptor, 0)
         os.pwrite(self.descriptor, f"{os.getpid()}\n".encode(), 0)

@@ -9,7 +9,7 @@ import typer
 
 from app.cli.assignments import parse_settings
 from app.cli.connection import DEFAULT_URL, AsJson, Url, gateway
-from app.cli.output import metrics_line, say, show_facts, show_json, show_table
+from app.cli.output import metrics_line, moment, say, show_facts, show_json, show_table
 from app.cli.train import Assignments, Watch, follow
 
 if TYPE_CHECKING:
@@ -35,7 +35,9 @@ def list_(
     if as_json:
         show_json([job.sent() for job in found])
         return
-    rows = ((job.id, str(job.state), job.family, job.dataset, job.model, job.version, job.created) for job in found)
+    rows = (
+        (job.id, str(job.state), job.family, job.dataset, job.model, job.version, moment(job.created)) for job in found
+    )
     columns = ("job", "state", "family", "dataset", "model", "version", "created")
     show_table(columns, rows, "There are no such jobs; submit one with 'lectern train'.")
 
@@ -111,9 +113,9 @@ def _show(job: Job, *, as_json: bool) -> None:
             ("version", job.version),
             ("progress", f"epoch {progress.epoch}/{progress.epochs}, step {progress.step}/{progress.steps}"),
             ("metrics", metrics_line(progress.metrics)),
-            ("created", job.created),
-            ("started", job.started),
-            ("finished", job.finished),
+            ("created", moment(job.created)),
+            ("started", moment(job.started)),
+            ("finished", moment(job.finished)),
             ("resumed from", job.resumed_from),
             ("error", job.error.detail if job.error else None),
         ]

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from app.cli.connection import DEFAULT_URL, AsJson, Url, gateway
-from app.cli.output import metrics_line, say, show_facts, show_json, show_table
+from app.cli.output import metrics_line, moment, say, show_facts, show_json, show_table
 
 app = typer.Typer(help="List and show models, name and remove their versions.", no_args_is_help=True)
 
@@ -58,7 +58,7 @@ def show(
         [("model", found.name), ("task", found.task), ("family", found.family), ("aliases", _aliases(found.aliases))]
     )
     rows = (
-        (item.version, item.family, item.dataset, metrics_line(item.metrics.get("test", {})), item.created)
+        (item.version, item.family, item.dataset, metrics_line(item.metrics.get("test", {})), moment(item.created))
         for item in found.versions
     )
     show_table(("version", "family", "dataset", "test", "created"), rows, "It has no versions.")

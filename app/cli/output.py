@@ -8,6 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from models.contract.errors import FieldError
 
+PIPE_WIDTH = 240
+"""Tables that nobody looks at directly are not folded."""
+
 
 class CommandFailed(Exception):
     """The command could not do what it was asked; ends with exit status 1 and the sentence on stderr."""
@@ -49,11 +52,12 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty: 
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column == columns[0])
     for row in rows:
         table.add_row(*(_plain(value) for value in row))
     if table.row_count:
-        Console(markup=False, highlight=False).print(table)
+        width = None if sys.stdout.isatty() else PIPE_WIDTH
+        Console(markup=False, highlight=False, width=width).print(table)
     else:
         say(empty)
 
@@ -64,6 +68,11 @@ def show_facts(facts: Iterable[tuple[str, object]]) -> None:
     width = max((len(name) for name, _ in known), default=0)
     for name, value in known:
         say(f"{name:<{width}}  {_plain(value)}")
+
+
+def moment(time: str | None) -> str:
+    """Return an RFC 3339 time to the second, as people read it."""
+    return (time or "")[:19].replace("T", " ")
 
 
 def metrics_line(metrics: Mapping[str, float]) -> str:

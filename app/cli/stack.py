@@ -12,8 +12,9 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -24,7 +25,7 @@ from app.cli.home import Home
 from app.cli.kept import Kept
 from app.cli.output import CommandFailed
 
-GATEWAY_STARTS = 5
+STARTS = 5
 REDIS_START_SECONDS = 60.0
 POLL_SECONDS = 0.05
 PROBE_SECONDS = 5.0
@@ -69,7 +70,8 @@ class Stack:
         self._lock = Home(self.home)
         try:
             self._start_redis()
-            self._start_gateway_and_workers()
+            if not self.halt.is_set():
+                self._start_gateway_and_workers()
         except BaseException:
             self.__exit__()
             raise
@@ -103,18 +105,21 @@ class Stack:
             return
         self._socket = embedded_redis.socket_path(self.home)
         self.redis_url = embedded_redis.redis_url(self._socket)
-        self._redis = self._keep(embedded_redis.program(self.home, self._socket))
+        self._redis = self._keep(embedded_redis.program(self.home, self._socket), essential=True)
         deadline = time.monotonic() + REDIS_START_SECONDS
         while not self.halt.is_set() and (reason := embedded_redis.unreachable(self.redis_url)):
             if time.monotonic() > deadline:
                 message = f"The Redis in {self.home} does not answer ({reason}); its own lines above say more."
                 raise CommandFailed(message)
             self.halt.wait(POLL_SECONDS)
+        if self._failure:
+            raise CommandFailed(self._failure)
+        self._redis.well = True
 
     def _start_gateway_and_workers(self) -> None:
         environment = self._environment()
         command = (sys.executable, "-m", "app.cli.main", "gateway")
-        gateway = self._keep(Program("gateway", command, environment), self._give_up_gateway)
+        gateway = self._keep(Program("gateway", command, environment), essential=True)
         self._kept.append(gateway)
         for number in range(1, self._options.workers + 1):
             name = "worker" if self._options.workers == 1 else f"worker{number}"
@@ -125,15 +130,17 @@ class Stack:
             raise CommandFailed(self._failure)
         gateway.well = True
 
-    def _keep(self, program: Program, give_up: Callable[[int, int], bool] | None = None) -> Kept:
+    def _keep(self, program: Program, *, essential: bool = False) -> Kept:
+        give_up = partial(self._give_up, program.name) if essential else None
         return Kept(program, self._lock.descriptor, self._emit, give_up)
 
-    def _give_up_gateway(self, failures: int, status: int) -> bool:
-        if failures < GATEWAY_STARTS:
+    def _give_up(self, name: str, failures: int, status: int) -> bool:
+        """End everything when a program without which nothing works ended too often."""
+        if failures < STARTS:
             return False
         self._failure = (
-            f"The gateway ended {failures} times in a row (last with status {status}) and is given up; "
-            "its own lines above say why."
+            f"The {name} ended {failures} times in a row (last with status {status}) and is given up; "
+            f"the lines of {name} above say why."
         )
         self.halt.set()
         return True

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from models.contract.jobs import Progress
 
 LINE_PAUSE_SECONDS = 1.0
+STATE_WIDTH = len("exporting")
+BAR_WIDTH = 20
+BAR_METRICS = 2
+"""Loss and one metric fit beside the bar on a terminal of 80 columns."""
 
 Show = Callable[["Event"], None]
 
@@ -55,8 +59,10 @@ def _display() -> Generator[Show]:
         yield _Lines().write
         return
     from rich.progress import BarColumn, Progress, TextColumn  # noqa: PLC0415 - as above
+    from rich.table import Column  # noqa: PLC0415 - as above
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[line]}"))
+    state = TextColumn("{task.description}", table_column=Column(no_wrap=True, min_width=STATE_WIDTH))
+    columns = (state, BarColumn(BAR_WIDTH), TextColumn("{task.fields[line]}"))
     with Progress(*columns, console=console) as bars:
         bar = bars.add_task("queued", total=None, line="")
 
@@ -86,8 +92,9 @@ class _Lines:
 
 
 def _progress_line(progress: Progress) -> str:
-    line = f"epoch {progress.epoch}/{progress.epochs}  {metrics_line(progress.metrics)}"
-    return line if progress.eta_seconds is None else f"{line}  {_duration(progress.eta_seconds)} left"
+    left = "" if progress.eta_seconds is None else f"  {_duration(progress.eta_seconds)} left"
+    metrics = dict(list(progress.metrics.items())[:BAR_METRICS])
+    return f"epoch {progress.epoch}/{progress.epochs}{left}  {metrics_line(metrics)}"
 
 
 def _duration(seconds: float) -> str:

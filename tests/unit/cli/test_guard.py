@@ -138,6 +138,16 @@ def lock(tmp_path: Path) -> Iterator[int]:
         yield file.fileno()
 
 
+def test_a_folder_that_is_named_as_a_package_of_ours_is_not_taken_for_it(
+    lock: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`lectern up` is called where the user's own code lies."""
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "__init__.py").touch()
+    monkeypatch.chdir(tmp_path)
+    assert guarded("", lock, []).wait() == 0
+
+
 def kept(code: str, lock: int, lines: list[str], most: int = 99) -> Kept:
     program = Program("program", (sys.executable, "-c", code), dict(os.environ), grace_seconds=2)
     return Kept(program, lock, lambda name, text: lines.append(f"{name}: {text}"), lambda failures, _: failures >= most)
