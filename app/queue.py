@@ -339,6 +339,7 @@ def _job(job_id: str, fields: Mapping[str, str]) -> Job:
         version=int(fields["version"]) if fields.get("version") else None,
         resumed_from=fields.get("resumed_from") or None,
         cancel_requested=fields.get("cancel_requested") == "1",
+        checkpoint="checkpoint" in fields,
     )
 
 

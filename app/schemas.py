@@ -93,6 +93,7 @@ class Job(BaseModel):
     version: int | None = Field(description="Published version, once succeeded.")
     resumed_from: str | None
     cancel_requested: bool
+    checkpoint: bool = Field(description="Whether there is a checkpoint to resume from.")
 
 
 class ResumeRequest(Options):

@@ -69,12 +69,17 @@ def resumed(services: Services, job: Job, training: Mapping[str, JsonValue]) -> 
     """
     if not job.state.final:
         raise Conflict(f"Job {job.id} is {job.state}; only a job that has ended can be taken up again.")
-    if not services.store.exists(f"{services.settings.project}/jobs/{job.id}/checkpoint.json"):
+    if not job.checkpoint:
         raise Conflict(f"Job {job.id} left no checkpoint to go on from; submit it anew with POST /v1/jobs.")
     try:
         record = services.datasets.record(job.dataset)
     except DatasetNotFound as error:
         raise Conflict(f"The dataset '{job.dataset}' of job {job.id} is gone; upload it again.") from error
+    spec = services.catalog.spec(job.family)
+    for name in sorted(spec.training.kept_on_resume & training.keys()):
+        if training[name] != job.training.get(name):
+            detail = f"is {job.training.get(name)} in the checkpoint and cannot change; leave it out"
+            raise ValidationFailed.at(f"/training/{name}", detail)
     submission = JobSubmission(
         family=job.family,
         dataset=job.dataset,
@@ -83,7 +88,7 @@ def resumed(services: Services, job: Job, training: Mapping[str, JsonValue]) -> 
         training={**job.training, **training},
         export=job.export,
     )
-    request = _request(services, services.catalog.spec(job.family), record, submission)
+    request = _request(services, spec, record, submission)
     if request.dataset_digest != job.dataset_digest:
         detail = f"The dataset '{job.dataset}' is another one than when job {job.id} ran; submit a new job."
         raise Conflict(detail)
@@ -96,6 +101,7 @@ def _request(services: Services, spec: FamilySpec, record: DatasetRecord, submis
         raise WrongDatasetKind.at("/dataset", detail)
     config = spec.config.parse(submission.config, "/config")
     training = spec.training.parse(submission.training, "/training")
+    training.check_splits(record.counts)
     if spec.check is not None:
         spec.check(config, training, record.meta)
     return JobRequest(

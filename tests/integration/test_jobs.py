@@ -1,0 +1,141 @@
+"""Jobs through the real gateway, queue, worker and trainer: queued, followed, cancelled, killed, resumed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from app.client import ClientError, Job
+from models.contract.jobs import JobState
+from waiting import wait_for
+
+if TYPE_CHECKING:
+    from integration.conftest import StackClient
+
+LONG: dict[str, Any] = {"epochs": 5_000, "batch_size": 16}
+
+
+def submit(stack: StackClient, model: str, **training: Any) -> Job:
+    body = {
+        "family": "mlp",
+        "dataset": "digits",
+        "model": model,
+        "config": {"hidden_sizes": [32]},
+        "training": training,
+    }
+    return stack.submit(body)
+
+
+def training(job: Job) -> bool:
+    return job.state is JobState.RUNNING and job.progress.step > 0
+
+
+def kill_trainer(stack: StackClient) -> None:
+    """Kill the trainer of this stack, whose worker is the only one with its home in the environment."""
+    listing = subprocess.run(["/bin/ps", "-axeww", "-o", "pid=,command="], capture_output=True, text=True, check=True)
+    found = [line for line in listing.stdout.splitlines() if "-m workers.trainer" in line and str(stack.home) in line]
+    assert len(found) == 1
+    os.kill(int(found[0].split()[0]), signal.SIGKILL)
+
+
+def test_two_jobs_queue_behind_one_worker_and_both_finish(stack: StackClient) -> None:
+    jobs = [submit(stack, "queue", epochs=2, seed=seed) for seed in (0, 1)]
+    last = wait_for(stack, jobs[1].id)
+    first = stack.job(jobs[0].id)
+    assert (first.state, last.state) == (JobState.SUCCEEDED, JobState.SUCCEEDED)
+    assert {first.version, last.version} == {1, 2}
+    assert str(first.finished) <= str(last.started)
+
+
+def test_events_go_on_after_the_last_one_seen_without_gap_or_repeat(stack: StackClient) -> None:
+    job = submit(stack, "events", epochs=30)
+    seen = list(islice(stack.events(job.id), 5))
+    seen += stack.events(job.id, last_event_id=seen[-1].id)
+    whole = list(stack.events(job.id))
+    assert [event.id for event in seen] == [event.id for event in whole]
+    assert len({event.id for event in whole}) == len(whole)
+    states = [event.data["state"] for event in whole if event.event == "state"]
+    assert states == ["queued", "running", "exporting", "succeeded"]
+    assert [event.data["epoch"] for event in whole if event.event == "epoch"] == list(range(1, 31))
+    steps = [event.data["step"] for event in whole if event.event == "progress"]
+    assert steps == sorted(steps)
+    assert "epoch 30: loss" in stack.logs(job.id)
+
+
+def test_cancelling_takes_less_than_a_second_and_keeps_the_checkpoint(stack: StackClient) -> None:
+    running, queued = submit(stack, "cancelled", **LONG), submit(stack, "cancelled", **LONG)
+    wait_for(stack, running.id, training)
+    for job in (queued, running):
+        began = time.monotonic()
+        stack.cancel(job.id)
+        assert wait_for(stack, job.id).state is JobState.CANCELLED
+        assert time.monotonic() - began < 1.0
+        assert stack.cancel(job.id).state is JobState.CANCELLED
+    resumed = stack.resume(running.id, {"epochs": 2})
+    assert resumed.resumed_from == running.id
+    assert wait_for(stack, resumed.id).state is JobState.SUCCEEDED
+    with pytest.raises(ClientError) as refused:
+        stack.resume(queued.id, {"epochs": 2})
+    assert refused.value.status == 409
+    with pytest.raises(ClientError) as late:
+        stack.cancel(resumed.id)
+    assert (late.value.status, late.value.code) == (409, "job_finished")
+
+
+def test_a_trainer_killed_is_started_again_from_its_checkpoint(stack: StackClient) -> None:
+    job = submit(stack, "killed", epochs=150, batch_size=32)
+    wait_for(stack, job.id, lambda job: training(job) and job.progress.epoch > 2)
+    kill_trainer(stack)
+    finished = wait_for(stack, job.id)
+    assert (finished.state, finished.attempt) == (JobState.SUCCEEDED, 2)
+    whole = submit(stack, "whole", epochs=150, batch_size=32)
+    wait_for(stack, whole.id)
+    cards = [stack.version(name, 1).sent() for name in ("killed", "whole")]
+    assert cards[0]["curves"] == cards[1]["curves"]
+    assert cards[0]["metrics"] == cards[1]["metrics"]
+
+
+def test_a_job_that_diverges_fails_with_its_reason(stack: StackClient) -> None:
+    body = {
+        "family": "mlp",
+        "dataset": "digits",
+        "model": "diverged",
+        "config": {"activation": "leaky_relu"},
+        "training": {"epochs": 50, "optimizer": "momentum", "learning_rate": 100.0, "schedule": "constant"},
+    }
+    job = wait_for(stack, stack.submit(body).id)
+    assert job.state is JobState.FAILED
+    assert job.error is not None
+    assert job.error.code == "training_diverged"
+    assert "lower training.learning_rate" in str(job.error.detail)
+    with pytest.raises(ClientError) as missing:
+        stack.model("diverged")
+    assert missing.value.status == 404
+
+
+def test_an_idempotency_key_gives_the_same_job_back(stack: StackClient) -> None:
+    body = {"family": "mlp", "dataset": "digits", "model": "once", "training": {"epochs": 1}}
+    first, again = stack.submit(body, "key-1"), stack.submit(body, "key-1")
+    assert first.id == again.id
+    with pytest.raises(ClientError) as other:
+        stack.submit(body | {"model": "twice"}, "key-1")
+    assert (other.value.status, other.value.code) == (409, "idempotency_mismatch")
+    assert wait_for(stack, first.id).state is JobState.SUCCEEDED
+
+
+def test_a_new_version_is_served_without_a_restart(stack: StackClient) -> None:
+    image = stack.preview("digits", split="test", count=1)["items"][0]  # type: ignore[index]
+    for version in (1, 2):
+        wait_for(stack, submit(stack, "fresh", epochs=3, seed=version).id)
+        answer = httpx.post(
+            f"{stack.base_url}/v1/models/fresh/classify", json={"inputs": [{"image": image["image"]}]}, trust_env=False
+        )
+        assert answer.status_code == 200
+        assert answer.json()["version"] == version
