@@ -58,7 +58,8 @@ def _reproduce(name: str, client: Client) -> int:
     lines += [f"- {'holds' if check.holds else '**does not hold**'}: {check.sentence}" for check in report.checks]
     seeds = ", ".join(map(str, row.seeds))
     machine = describe("torch", "onnxruntime")
-    footer = f"`make reproduce ROW={name}`; seeds {seeds}; {trained / 60:.1f} minutes of training, one thread each, on {machine}."
+    minutes = f"{trained / 60:.1f} minutes of training, one thread each"
+    footer = f"`make reproduce ROW={name}`; seeds {seeds}; {minutes}, on {machine}."
     lines += ["", footer]
     text = "\n".join(lines)
     print(f"{text}\n({time.monotonic() - started:.0f} s)", flush=True)

@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from models.contract.training import GradientTraining
 
 DEFAULT_MOMENTUM = 0.9
+ROUNDING = 1e-6
+"""Head-room under a norm limit, so that float32 rounding cannot lift a row above it."""
+
 ONE_CYCLE_WARM_UP = 0.3
 ONE_CYCLE_START_DIVISOR = 25.0
 ONE_CYCLE_END_DIVISOR = 2.5e5
@@ -85,7 +88,7 @@ def clip_gradient(parameters: Iterable[Tensor], largest_norm: float) -> None:
 def limit_norms(weight: Tensor, largest_norm: float) -> None:
     """Scale each row of ``weight`` (units, inputs) whose norm exceeds c back to c (Srivastava et al. 2014, §5.1)."""
     with torch.no_grad():
-        weight.copy_(torch.renorm(weight, p=2, dim=0, maxnorm=largest_norm))
+        weight.copy_(torch.renorm(weight, p=2, dim=0, maxnorm=largest_norm * (1 - ROUNDING)))
 
 
 def _cosine(start: float, end: float, fraction: float) -> float:

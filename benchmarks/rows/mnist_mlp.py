@@ -34,7 +34,7 @@ class MnistMlp(Row):
     title = "MNIST, mlp 2×512: dropout and max-norm"
 
     def upload(self, client: Client) -> None:
-        """Upload the 60,000 training images, and the first 5,000 as a dataset of their own; both with the 10,000 test images."""
+        """Upload all training images, and the first 5,000 as a dataset of their own, with the same test images."""
         present = {dataset.name for dataset in client.datasets()}
         files = mnist.files()
         options: dict[str, JsonValue] = {"validation_fraction": 0}
@@ -141,14 +141,14 @@ def _served(client: Client, card: ModelCard) -> list[Check]:
 
 
 def _largest_gap(client: Client, card: ModelCard, images: Array) -> float:
-    """Return the largest difference of a probability between the two interfaces."""
+    """Return the largest difference of a probability between the two interfaces, as the float32 that both send."""
     first: Any = client.predict(card.model, "classify", {"inputs": images.tolist(), "top": 10})
     tensor = {"name": "images", "datatype": "FP32", "shape": list(images.shape), "data": images.flatten().tolist()}
     url = f"{client.base_url}/v2/models/{card.model}/infer"
     reply = httpx.post(url, json={"inputs": [tensor]}, timeout=60, trust_env=False).raise_for_status().json()
     outputs = {item["name"]: np.reshape(item["data"], item["shape"]) for item in reply["outputs"]}
     gaps = [
-        abs(item["probability"] - outputs["probabilities"][row][int(item["label"])])
+        abs(np.float32(item["probability"]) - np.float32(outputs["probabilities"][row][int(item["label"])]))
         for row, prediction in enumerate(first["predictions"])
         for item in prediction["top"]
     ]

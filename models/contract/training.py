@@ -55,7 +55,6 @@ class TrainingOptions(Options):
         """Return how a training split of ``examples`` is gone through: here one step over all of it."""
         return Plan.of(examples, epochs=1, batch_size=examples)
 
-
     def check_splits(self, counts: Mapping[str, int]) -> None:
         """Return if a dataset with these splits can be trained on with these options.
 

@@ -88,7 +88,7 @@ def test_a_run_stopped_anywhere_and_continued_ends_the_same(content: Content, st
 def test_a_checkpoint_is_not_changed_by_the_steps_after_it(content: Content) -> None:
     notes, ticks = Notes(), iter(range(10_000))
     train(prepared(content), notes, checkpoint_seconds=1, clock=lambda: float(next(ticks)))
-    assert [step for step, _ in notes.saved][0] < 39
+    assert notes.saved[0][0] < 39
     continued = prepared(content)
     train(continued, Notes(), resume=notes.state(0))
     straight = prepared(content)
