@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.dependencies import After, DatasetName, Limit, Services, Serving, media_type, page_of
+from app.forms import read_form
 from app.problems import documented
 from app.schemas import Page, Preview
 from models.contract.config import Name, Options
@@ -37,8 +38,6 @@ UPLOADS = frozenset({"/v1/datasets"})
 """Paths whose bodies may be as large as an upload."""
 
 LARGEST_PREVIEW = 100
-LARGEST_FIELD_BYTES = 2**20
-LARGEST_PART_COUNT = 32
 
 UPLOAD = {
     "requestBody": {
@@ -86,11 +85,11 @@ async def upload(request: Request, response: Response, services: Serving) -> Dat
     given = media_type(request)
     if given != "multipart/form-data":
         raise UnsupportedMedia(f"A dataset is uploaded as multipart/form-data, not as '{given}'.")
-    async with request.form(
-        max_files=LARGEST_PART_COUNT, max_fields=LARGEST_PART_COUNT, max_part_size=LARGEST_FIELD_BYTES
-    ) as form:
-        fields, files = _fields(form), _files(form)
-        record = await to_thread.run_sync(_add, services, fields, files)
+    form = await read_form(request)
+    try:
+        record = await to_thread.run_sync(_add, services, _fields(form), _files(form))
+    finally:
+        await form.close()
     response.headers["Location"] = f"/v1/datasets/{record.name}"
     return record
 

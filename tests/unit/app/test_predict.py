@@ -11,12 +11,13 @@ import pytest
 from PIL import Image
 
 from app.dependencies import Services
+from unit.app.publishing import Publisher
 
 IMAGE = [[0, 1], [2, 3]]
 BODY = {"inputs": [IMAGE, [[9, 0], [0, 0]]], "top": 2}
 
 
-async def test_predictions_follow_the_inputs(client: httpx.AsyncClient, publisher) -> None:
+async def test_predictions_follow_the_inputs(client: httpx.AsyncClient, publisher: Publisher) -> None:
     """Each input has a prediction, in order, and the version stands in body and header."""
     publisher.publish()
     answer = await client.post("/v1/models/tiny/classify", json=BODY)
@@ -28,7 +29,7 @@ async def test_predictions_follow_the_inputs(client: httpx.AsyncClient, publishe
     assert len(found["predictions"][0]["top"]) == 2
 
 
-async def test_alias_production_wins_over_the_newest(client: httpx.AsyncClient, publisher) -> None:
+async def test_alias_production_wins_over_the_newest(client: httpx.AsyncClient, publisher: Publisher) -> None:
     """Without a version: production if set, else the newest; a change counts at once."""
     publisher.publish()
     publisher.publish(job="job_2", scale=-1.0)
@@ -43,7 +44,7 @@ async def test_alias_production_wins_over_the_newest(client: httpx.AsyncClient, 
     assert (await client.post("/v1/models/tiny/classify", json=BODY)).json()["version"] == 2
 
 
-async def test_version_published_meanwhile_is_found_at_once(client: httpx.AsyncClient, publisher) -> None:
+async def test_version_published_meanwhile_is_found_at_once(client: httpx.AsyncClient, publisher: Publisher) -> None:
     """What is not known is looked up, never remembered as missing."""
     assert (await client.post("/v1/models/tiny/classify", json=BODY)).status_code == 404
     publisher.publish()
@@ -53,7 +54,7 @@ async def test_version_published_meanwhile_is_found_at_once(client: httpx.AsyncC
     assert (await client.post("/v1/models/tiny/versions/2/classify", json=BODY)).status_code == 200
 
 
-async def test_bare_image_is_classified(client: httpx.AsyncClient, publisher) -> None:
+async def test_bare_image_is_classified(client: httpx.AsyncClient, publisher: Publisher) -> None:
     """A picture can be the body."""
     publisher.publish()
     picture = io.BytesIO()
@@ -89,7 +90,7 @@ async def test_bare_image_is_classified(client: httpx.AsyncClient, publisher) ->
     ],
 )
 async def test_wrong_body_is_refused(
-    client: httpx.AsyncClient, publisher, body: bytes, media: str, status: int, code: str
+    client: httpx.AsyncClient, publisher: Publisher, body: bytes, media: str, status: int, code: str
 ) -> None:
     """Nothing that a client sends is an error of the server."""
     publisher.publish()
@@ -97,14 +98,14 @@ async def test_wrong_body_is_refused(
     assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
 
 
-async def test_body_without_media_type_is_read_as_json(client: httpx.AsyncClient, publisher) -> None:
+async def test_body_without_media_type_is_read_as_json(client: httpx.AsyncClient, publisher: Publisher) -> None:
     """Many clients forget it."""
     publisher.publish()
     content = b'{"inputs": [[[0, 1], [2, 3]]]}'
     assert (await client.post("/v1/models/tiny/classify", content=content)).status_code == 200
 
 
-async def test_unknown_verb_lists_those_answered(client: httpx.AsyncClient, publisher) -> None:
+async def test_unknown_verb_lists_those_answered(client: httpx.AsyncClient, publisher: Publisher) -> None:
     """The caller learns what to ask instead."""
     publisher.publish()
     answer = await client.post("/v1/models/tiny/translate", json={})
@@ -113,7 +114,7 @@ async def test_unknown_verb_lists_those_answered(client: httpx.AsyncClient, publ
 
 
 @pytest.mark.parametrize("name", ["tony", "%2e%2e", "a\x00b", "a" * 100])
-async def test_unknown_model_is_not_found(client: httpx.AsyncClient, publisher, name: str) -> None:
+async def test_unknown_model_is_not_found(client: httpx.AsyncClient, publisher: Publisher, name: str) -> None:
     """Also what cannot be a name, or would be a path."""
     publisher.publish()
     url = httpx.URL("http://gateway", raw_path=f"/v1/models/{name}/classify".replace("\x00", "%00").encode())
@@ -132,7 +133,7 @@ async def test_unknown_model_is_not_found(client: httpx.AsyncClient, publisher, 
     ],
 )
 async def test_damaged_version_says_what_is_wrong(
-    client: httpx.AsyncClient, publisher, file: str, data: bytes | None, reason: str
+    client: httpx.AsyncClient, publisher: Publisher, file: str, data: bytes | None, reason: str
 ) -> None:
     """Nothing is served from a part that fails its checks."""
     publisher.publish()
@@ -148,7 +149,7 @@ async def test_damaged_version_says_what_is_wrong(
 
 
 async def test_part_that_computes_something_else_than_at_export_is_not_served(
-    client: httpx.AsyncClient, publisher
+    client: httpx.AsyncClient, publisher: Publisher
 ) -> None:
     """The control of the probe: another graph under the right hash."""
     wrong, right = publisher.publish(model="wrong", scale=2.0), publisher.publish(job="job_2")
@@ -159,7 +160,7 @@ async def test_part_that_computes_something_else_than_at_export_is_not_served(
     assert "differs" in answer.json()["detail"]
 
 
-async def test_deleted_version_answers_no_more(client: httpx.AsyncClient, publisher) -> None:
+async def test_deleted_version_answers_no_more(client: httpx.AsyncClient, publisher: Publisher) -> None:
     """Deleting unloads."""
     publisher.publish()
     publisher.publish(job="job_2")
@@ -170,7 +171,7 @@ async def test_deleted_version_answers_no_more(client: httpx.AsyncClient, publis
 
 
 async def test_version_is_loaded_once_for_all_who_ask(
-    client: httpx.AsyncClient, publisher, services: Services, monkeypatch: pytest.MonkeyPatch
+    client: httpx.AsyncClient, publisher: Publisher, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Twenty requests at the same moment load one session."""
     publisher.publish()
@@ -184,7 +185,7 @@ async def test_version_is_loaded_once_for_all_who_ask(
     assert manifests == [1]
 
 
-async def test_predictions_are_counted_by_outcome(client: httpx.AsyncClient, publisher) -> None:
+async def test_predictions_are_counted_by_outcome(client: httpx.AsyncClient, publisher: Publisher) -> None:
     """Only of models and verbs that exist, so that nobody can make up labels."""
     publisher.publish()
     await client.post("/v1/models/tiny/classify", json=BODY)

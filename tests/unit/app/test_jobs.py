@@ -1,0 +1,315 @@
+"""Jobs: submitted once however often sent, listed, followed without gap or repeat, cancelled, resumed."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import orjson
+import pytest
+import redis
+
+from app.dependencies import Services
+from app.queue import JobQueue
+from models.contract.jobs import CPU_QUEUE, JobKeys, JobRequest
+from unit.app.publishing import Publisher
+
+KEYS = JobKeys("default")
+BODY = {"family": "mlp", "dataset": "digits", "model": "digits-mlp", "training": {"epochs": 3}}
+
+
+async def _submit(client: httpx.AsyncClient, **changes: object) -> str:
+    answer = await client.post("/v1/jobs", json={**BODY, **changes})
+    assert answer.status_code == 202, answer.text
+    return answer.json()["id"]
+
+
+def _event(redis_client: redis.Redis, job_id: str, kind: str, data: dict[str, object]) -> str:
+    """Write an event as a worker does."""
+    fields = {"event": kind, "data": orjson.dumps(data).decode()}
+    return str(redis_client.xadd(KEYS.events(job_id), fields))  # type: ignore[arg-type]
+
+
+def _finish(redis_client: redis.Redis, job_id: str, state: str = "succeeded", **fields: str) -> str:
+    """End a job as a worker does."""
+    finished = "2026-01-01T00:00:00.000Z"
+    redis_client.hset(KEYS.job(job_id), mapping={"state": state, "finished": finished, **fields})
+    redis_client.srem(KEYS.active(), job_id)
+    return _event(redis_client, job_id, "state", {"state": state, "attempt": 1})
+
+
+def _ids(text: str) -> list[str]:
+    return [line.removeprefix("id: ") for line in text.splitlines() if line.startswith("id: ")]
+
+
+async def test_submitted_job_is_written_whole_and_a_worker_is_called(
+    client: httpx.AsyncClient, redis_client: redis.Redis
+) -> None:
+    """The record holds every default; the message holds the id alone."""
+    answer = await client.post("/v1/jobs", json=BODY)
+    job = answer.json()
+    assert (answer.status_code, answer.headers["location"]) == (202, f"/v1/jobs/{job['id']}")
+    assert (job["state"], job["attempt"], job["training"]["epochs"]) == ("queued", 1, 3)
+    fields = redis_client.hgetall(KEYS.job(job["id"]))
+    request = JobRequest.model_validate_json(fields["request"])
+    assert request.training["batch_size"] == job["training"]["batch_size"]
+    assert request.dataset_digest.startswith("sha256:")
+    assert (fields["state"], fields["attempt"], fields["max_attempts"]) == ("queued", "0", "5")
+    assert redis_client.smembers(KEYS.active()) == {job["id"]}
+    message = orjson.loads(str(redis_client.lindex(CPU_QUEUE, 0)))
+    assert message["headers"]["task"] == "lectern.train"
+    assert message["headers"]["argsrepr"] == f"['default', '{job['id']}']"
+
+
+async def test_idempotency_key_gives_the_same_job(client: httpx.AsyncClient, redis_client: redis.Redis) -> None:
+    """Sent again, at once or by several at the same time, it is one job."""
+    headers = {"Idempotency-Key": "mine"}
+    answers = await asyncio.gather(*(client.post("/v1/jobs", json=BODY, headers=headers) for _ in range(8)))
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert redis_client.zcard(KEYS.index()) == 1
+    assert redis_client.llen(CPU_QUEUE) == 1
+
+
+async def test_idempotency_key_with_another_body_is_a_conflict(client: httpx.AsyncClient) -> None:
+    """The order of fields does not matter, their values do."""
+    headers = {"Idempotency-Key": "mine"}
+    first = await client.post("/v1/jobs", json=BODY, headers=headers)
+    again = await client.post("/v1/jobs", json=dict(reversed(BODY.items())), headers=headers)
+    assert again.json()["id"] == first.json()["id"]
+    other = await client.post("/v1/jobs", json={**BODY, "model": "other"}, headers=headers)
+    assert (other.status_code, other.json()["code"]) == (409, "idempotency_mismatch")
+
+
+@pytest.mark.parametrize("key", ["", "a b", "x" * 256])
+async def test_idempotency_key_must_be_one(client: httpx.AsyncClient, key: str) -> None:
+    """What cannot be compared safely is refused."""
+    answer = await client.post("/v1/jobs", json=BODY, headers={"Idempotency-Key": key})
+    assert answer.status_code == 422
+
+
+async def test_list_is_newest_first_and_read_in_pages(client: httpx.AsyncClient) -> None:
+    """Every job comes once, also when new ones are submitted between the pages."""
+    submitted = [await _submit(client) for _ in range(5)]
+    first = (await client.get("/v1/jobs?limit=2")).json()
+    await _submit(client)
+    second = (await client.get(f"/v1/jobs?limit=2&after={first['next']}")).json()
+    third = (await client.get(f"/v1/jobs?limit=2&after={second['next']}")).json()
+    listed = [job["id"] for page in (first, second, third) for job in page["items"]]
+    assert sorted(listed) == sorted(submitted)
+    assert third["next"] is None
+
+
+async def test_list_is_filtered(client: httpx.AsyncClient, redis_client: redis.Redis) -> None:
+    """By state, family and model."""
+    job_id, other = await _submit(client), await _submit(client, model="other")
+    _finish(redis_client, job_id, "failed")
+    for query, expected in (
+        ("state=failed", [job_id]),
+        ("state=queued", [other]),
+        ("model=other", [other]),
+        ("family=cnn", []),
+        ("family=mlp&state=queued&model=other", [other]),
+    ):
+        items = (await client.get(f"/v1/jobs?{query}")).json()["items"]
+        assert [job["id"] for job in items] == expected
+
+
+async def test_cursor_of_nothing_is_refused(client: httpx.AsyncClient) -> None:
+    """A cursor is `next` of a page."""
+    assert (await client.get("/v1/jobs?after=job_x")).status_code == 422
+
+
+@pytest.mark.parametrize("job_id", ["job_x", "x:events", "job_00000000000000000000000000", "*"])
+@pytest.mark.parametrize("suffix", ["", "/events", "/logs"])
+async def test_unknown_job_is_not_found(client: httpx.AsyncClient, job_id: str, suffix: str) -> None:
+    """Also what would be another key."""
+    answer = await client.get(f"/v1/jobs/{job_id}{suffix}")
+    assert (answer.status_code, answer.json()["code"]) == (404, "job_not_found")
+
+
+async def test_finished_job_shows_version_and_progress(client: httpx.AsyncClient, redis_client: redis.Redis) -> None:
+    """What the worker wrote is what is shown."""
+    job_id = await _submit(client)
+    progress = '{"epoch": 3, "epochs": 3, "step": 9, "steps": 9, "metrics": {"loss": 0.5}}'
+    _finish(redis_client, job_id, version="4", progress=progress)
+    job = (await client.get(f"/v1/jobs/{job_id}")).json()
+    assert (job["state"], job["version"], job["model"]) == ("succeeded", 4, "digits-mlp")
+    assert job["progress"]["metrics"] == {"loss": 0.5}
+    assert job["finished"] == "2026-01-01T00:00:00Z"
+
+
+async def test_events_continue_without_gap_or_repeat(client: httpx.AsyncClient, redis_client: redis.Redis) -> None:
+    """Wherever a client stopped, header or query, it gets exactly the rest."""
+    job_id = await _submit(client)
+    for step in range(1200):
+        _event(redis_client, job_id, "progress", {"step": step})
+    _finish(redis_client, job_id)
+    url = f"/v1/jobs/{job_id}/events"
+    whole = await client.get(url)
+    assert whole.headers["content-type"].startswith("text/event-stream")
+    ids = _ids(whole.text)
+    assert len(ids) == 1202
+    for position in (0, 600, 1200):
+        rest = await client.get(url, headers={"Last-Event-ID": ids[position]})
+        assert _ids(rest.text) == ids[position + 1 :]
+    assert _ids((await client.get(f"{url}?last_event_id={ids[1199]}")).text) == ids[1200:]
+    assert _ids((await client.get(url, headers={"Last-Event-ID": ids[-1]})).text) == []
+
+
+async def test_events_are_followed_until_the_job_ends(client: httpx.AsyncClient, redis_client: redis.Redis) -> None:
+    """What happens while somebody listens is passed on, and the last state ends the stream."""
+    job_id = await _submit(client)
+    listening = asyncio.create_task(client.get(f"/v1/jobs/{job_id}/events"))
+    await asyncio.sleep(0.1)
+    _event(redis_client, job_id, "log", {"line": "one\ntwo"})
+    await asyncio.sleep(0.1)
+    _finish(redis_client, job_id)
+    text = (await asyncio.wait_for(listening, 5)).text
+    assert [line for line in text.splitlines() if line.startswith("event: ")] == [
+        "event: state",
+        "event: log",
+        "event: state",
+    ]
+    assert 'data: {"line":"one\\ntwo"}' in text
+
+
+async def test_open_stream_ends_when_the_gateway_stops(client: httpx.AsyncClient, services: Services) -> None:
+    """A gateway that stops does not wait for jobs."""
+    job_id = await _submit(client)
+    listening = asyncio.create_task(client.get(f"/v1/jobs/{job_id}/events"))
+    await asyncio.sleep(0.05)
+    services.draining.set()
+    assert len(_ids((await asyncio.wait_for(listening, 3)).text)) == 1
+    assert (await client.get("/readyz")).json()["code"] == "draining"
+    assert (await client.get("/v2/health/ready")).status_code == 503
+
+
+@pytest.mark.parametrize("last", ["x", "1-2-3", "-", "9" * 30])
+async def test_wrong_last_event_id_is_refused(client: httpx.AsyncClient, last: str) -> None:
+    """It must be one that was sent."""
+    job_id = await _submit(client)
+    answer = await client.get(f"/v1/jobs/{job_id}/events", headers={"Last-Event-ID": last})
+    assert answer.status_code == 422
+
+
+async def test_logs_are_text(client: httpx.AsyncClient, redis_client: redis.Redis) -> None:
+    """One line each, oldest first."""
+    job_id = await _submit(client)
+    redis_client.rpush(KEYS.logs(job_id), "first", "second")
+    answer = await client.get(f"/v1/jobs/{job_id}/logs")
+    assert (answer.text, answer.headers["content-type"]) == ("first\nsecond\n", "text/plain; charset=utf-8")
+
+
+async def test_queued_job_is_cancelled_at_once(client: httpx.AsyncClient, redis_client: redis.Redis) -> None:
+    """Nobody works on it; asking again is no error."""
+    job_id = await _submit(client)
+    for _ in range(2):
+        answer = await client.post(f"/v1/jobs/{job_id}/cancel")
+        assert (answer.status_code, answer.json()["state"]) == (202, "cancelled")
+        assert answer.json()["finished"]
+    assert redis_client.smembers(KEYS.active()) == set()
+    assert "cancelled" in (await client.get(f"/v1/jobs/{job_id}/events")).text
+
+
+@pytest.mark.parametrize("state", ["running", "exporting"])
+async def test_running_job_is_asked_to_stop(client: httpx.AsyncClient, redis_client: redis.Redis, state: str) -> None:
+    """Its worker ends it; past the point of no return that is refused."""
+    job_id = await _submit(client)
+    redis_client.hset(KEYS.job(job_id), "state", state)
+    answer = await client.post(f"/v1/jobs/{job_id}/cancel")
+    assert (answer.status_code, answer.json()["state"]) == (202, state)
+    assert answer.json()["cancel_requested"] is True
+    redis_client.hset(KEYS.job(job_id), "publishing", "1")
+    answer = await client.post(f"/v1/jobs/{job_id}/cancel")
+    assert (answer.status_code, answer.json()["code"]) == (409, "job_finished")
+
+
+@pytest.mark.parametrize("state", ["succeeded", "failed"])
+async def test_ended_job_cannot_be_cancelled(client: httpx.AsyncClient, redis_client: redis.Redis, state: str) -> None:
+    """A finished job never changes."""
+    job_id = await _submit(client)
+    _finish(redis_client, job_id, state)
+    answer = await client.post(f"/v1/jobs/{job_id}/cancel")
+    assert (answer.status_code, answer.json()["code"]) == (409, "job_finished")
+    assert (await client.get(f"/v1/jobs/{job_id}")).json()["state"] == state
+
+
+async def test_resume_makes_a_new_job_from_the_old_request(
+    client: httpx.AsyncClient, redis_client: redis.Redis
+) -> None:
+    """Training options can change, all else stays; without an end or a checkpoint it is a conflict."""
+    old = await _submit(client, training={"epochs": 3, "seed": 7})
+    url = f"/v1/jobs/{old}/resume"
+    assert (await client.post(url)).json()["code"] == "conflict"
+    _finish(redis_client, old, "cancelled")
+    refused = await client.post(url)
+    assert (refused.status_code, "checkpoint" in refused.json()["detail"]) == (409, True)
+    redis_client.hset(KEYS.job(old), "checkpoint", f"default/jobs/{old}/checkpoints/1-9.pt")
+    answer = await client.post(url, json={"training": {"epochs": 20}})
+    assert answer.status_code == 202, answer.text
+    job = answer.json()
+    assert job["id"] != old
+    assert job["resumed_from"] == old
+    assert (job["training"]["epochs"], job["training"]["seed"]) == (20, 7)
+    assert (await client.post(url, json={"training": {"epochs": 0}})).json()["errors"][0]["pointer"] == (
+        "/training/epochs"
+    )
+    assert (await client.post(url, json={"config": {}})).status_code == 422
+
+
+async def test_jobs_are_counted_by_state(client: httpx.AsyncClient, redis_client: redis.Redis) -> None:
+    """The gauge is read from Redis when somebody looks."""
+    first = await _submit(client)
+    await _submit(client)
+    _finish(redis_client, first)
+    text = (await client.get("/metrics")).text
+    assert 'lectern_jobs{state="queued"} 1.0' in text
+    assert 'lectern_jobs{state="succeeded"} 1.0' in text
+    assert 'lectern_jobs{state="failed"} 0.0' in text
+    assert "lectern_queue_up 1.0" in text
+
+
+async def test_ids_sort_by_time() -> None:
+    """So that lists of ids read in the order of submission."""
+    from app.scripts import is_job_id, new_job_id  # noqa: PLC0415
+
+    ids = [new_job_id(milliseconds) for milliseconds in (1, 2, 10**6, 2 * 10**12)]
+    assert ids == sorted(ids)
+    assert all(map(is_job_id, ids))
+
+
+async def test_message_that_cannot_be_sent_leaves_the_job_queued(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, services: Services
+) -> None:
+    """The record is the truth; the reaper sends the message again."""
+
+    class Broken:
+        def send_task(self, *_: object, **__: object) -> None:
+            raise ConnectionError
+
+    monkeypatch.setitem(services.queue.__dict__, "_celery", Broken())
+    answer = await client.post("/v1/jobs", json=BODY)
+    assert (answer.status_code, answer.json()["state"]) == (202, "queued")
+
+
+async def test_redis_away_is_unavailable_soon_and_predictions_go_on(
+    client: httpx.AsyncClient, services: Services, publisher: Publisher
+) -> None:
+    """Only what needs the queue fails."""
+    publisher.publish()
+    object.__setattr__(services, "queue", JobQueue("unix:///nowhere/redis.sock", "default"))
+    for method, path, body in (
+        ("GET", "/v1/jobs", None),
+        ("POST", "/v1/jobs", BODY),
+        ("GET", "/v1/jobs/job_00000000000000000000000000/events", None),
+        ("POST", "/v1/jobs/job_00000000000000000000000000/cancel", None),
+    ):
+        answer = await asyncio.wait_for(client.request(method, path, json=body), 2)
+        assert (answer.status_code, answer.json()["code"]) == (503, "queue_unavailable")
+        assert answer.headers["retry-after"]
+    images = {"inputs": [[[0, 1], [2, 3]]]}
+    assert (await client.post("/v1/models/tiny/classify", json=images)).status_code == 200
+    assert (await client.put("/v1/models/tiny/aliases/best", json={"version": 1})).status_code == 200
+    assert (await client.get("/readyz")).json() == {"status": "ready", "queue": "down", "store": "up"}
+    assert "lectern_queue_up 0.0" in (await client.get("/metrics")).text
