@@ -15,6 +15,8 @@ Emit = Callable[[str, str], None]
 """Takes the name of a program and a line that it wrote."""
 
 STOP_GRACE_SECONDS = 8.0
+LAST_LINES_SECONDS = 1.0
+"""How long the last lines of a program that ended are waited for."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,15 @@ class Guarded:
                 pass_fds=(lock,),
                 start_new_session=True,
             )
-        threading.Thread(target=self._pass_on, daemon=True).start()
+        self._reader = threading.Thread(target=self._pass_on, daemon=True)
+        self._reader.start()
 
     def wait(self) -> int:
         """Return the exit status once the program ended; nothing of its process group is left then."""
         status = self._guard.wait()
         self._kill_group()
         self._line.close()
+        self._reader.join(LAST_LINES_SECONDS)
         return status
 
     def stop(self) -> None:

@@ -22,6 +22,7 @@ class LogFiles:
         self._files: dict[str, IO[str]] = {}
         self._last: deque[str] = deque(maxlen=LINES_KEPT)
         self._open = ExitStack()
+        self._closed = False
         self._turn = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -29,13 +30,15 @@ class LogFiles:
 
     def __exit__(self, *_exception: object) -> None:
         with self._turn:
+            self._closed = True
             self._open.close()
-            self._files.clear()
 
     def emit(self, name: str, line: str) -> None:
         """Write a line of the program ``name``."""
         with self._turn:
             self._last.append(f"{name:<7} | {line}")
+            if self._closed:  # a last line of a program that ended
+                return
             if name not in self._files:
                 file = (self._folder / f"{name}.log").open("a", encoding="utf-8")
                 self._files[name] = self._open.enter_context(file)
