@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import lzma
 import math
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -13,8 +16,16 @@ import numpy as np
 from models.contract.errors import InvalidDataset, PayloadTooLarge
 from models.contract.task import Array
 
+UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(EOFError, OSError, NotImplementedError, RuntimeError, ValueError),
+)
+"""What zipfile and its decompressors raise at damaged archives."""
+
 LARGEST_BYTES = 4 * 2**30
 """Largest unpacked size of one dataset file."""
+
+MOST_AXES = 32
 
 
 def read_npz(part: str, path: Path, names: Sequence[str]) -> dict[str, Array]:
@@ -33,7 +44,7 @@ def read_npz(part: str, path: Path, names: Sequence[str]) -> dict[str, Array]:
                 raise PayloadTooLarge(message)
             found = {name: _read_array(part, name, archive, info) for name, info in chosen.items()}
             return found or dict.fromkeys(sorted(members)[:20], np.empty(0))
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+    except UNREADABLE as error:
         raise InvalidDataset.at(
             f"/{part}", f"is not a readable npz archive ({error}); write it with numpy.savez"
         ) from error
@@ -47,10 +58,15 @@ def _read_array(part: str, name: str, archive: zipfile.ZipFile, info: zipfile.Zi
                 np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             )
             shape, fortran_order, dtype = read_header(file)
-        except ValueError as error:
+        except (ValueError, SyntaxError, tokenize.TokenError) as error:
             raise InvalidDataset.at(f"/{part}", f"array '{name}' has no valid npy header ({error})") from error
         if dtype.hasobject:
             detail = f"array '{name}' holds pickled objects, which are never loaded; save numbers or strings"
+            raise InvalidDataset.at(f"/{part}", detail)
+        if dtype.itemsize == 0 or len(shape) > MOST_AXES:
+            detail = (
+                f"array '{name}' has {len(shape)} axes of {dtype}; at most {MOST_AXES} axes of sized items are read"
+            )
             raise InvalidDataset.at(f"/{part}", detail)
         expected = math.prod(shape) * dtype.itemsize
         data = file.read(min(expected, info.file_size) + 1)
