@@ -54,6 +54,10 @@ test-slow: $(INSTALLED) ## Run the tests that train models or start real process
 bench-training: $(INSTALLED) ## Measure how long training takes, beside a hand-written loop.
 	$(BIN)/python -m benchmarks.training
 
+.PHONY: bench-gateway
+bench-gateway: $(INSTALLED) ## Measure how soon the gateway is ready and how much memory it holds with one model.
+	$(BIN)/python -m benchmarks.gateway
+
 .PHONY: reproduce
 reproduce: $(INSTALLED) ## Train the models of docs/results.md and rewrite it; ROW=name for one row, else all.
 	$(BIN)/python -m benchmarks.reproduce $(ROW)

@@ -130,9 +130,6 @@ def _services(settings: GatewaySettings) -> Services:
 async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
     services: Services = app.state.services
     following = asyncio.create_task(services.registry.follow(services.queue))
-    # What start-up left behind stays for good; scanning it again at every collection is the tail of latencies.
-    gc.collect()
-    gc.freeze()
     try:
         yield
     finally:
@@ -176,6 +173,9 @@ def _run(app: FastAPI, settings: GatewaySettings, listener: socket.socket) -> No
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
+            # What start-up left stays for good; scanning it at every collection is the tail of latencies.
+            gc.collect()
+            gc.freeze()
             log.info("gateway_ready", url=url)
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
@@ -189,6 +189,7 @@ def _run(app: FastAPI, settings: GatewaySettings, listener: socket.socket) -> No
         log_config=None,
         access_log=False,
         server_header=False,
+        ws="none",  # nothing speaks WebSocket yet, and loading its library takes 3 MB
         timeout_graceful_shutdown=settings.shutdown_grace_seconds,
         backlog=BACKLOG,
     )
