@@ -22,30 +22,30 @@ class GatewaySettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="LECTERN_", frozen=True, extra="ignore")
 
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(8000, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8000, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
     insecure: bool = Field(default=False, description="Listen beyond this machine although there is no key to ask for.")
-    redis_url: str = Field("redis://127.0.0.1:6379/0", description="Redis with job state and the queue.")
+    redis_url: str = Field(default="redis://127.0.0.1:6379/0", description="Redis with job state and the queue.")
     store_url: str = Field(default_factory=_store_here, description="Artifact store.")
     families: Annotated[tuple[str, ...], NoDecode] = Field(
-        ("models",), description="Packages in which families are looked up, separated by commas."
+        default=("models",), description="Packages in which families are looked up, separated by commas."
     )
-    project: Name = Field("default", description="Project whose datasets, jobs and models are shown.")
-    json_limit_bytes: int = Field(64 * 2**20, ge=1024, description="Largest body of a request, uploads aside.")
-    upload_limit_bytes: int = Field(2 * 2**30, ge=1024, description="Largest upload of a dataset.")
-    tensor_limit_elements: int = Field(2**26, ge=1, description="Largest number of elements of one tensor.")
-    loaded_models_limit: int = Field(16, ge=1, description="Versions kept in memory at a time.")
+    project: Name = Field(default="default", description="Project whose datasets, jobs and models are shown.")
+    json_limit_bytes: int = Field(default=64 * 2**20, ge=1024, description="Largest body of a request, uploads aside.")
+    upload_limit_bytes: int = Field(default=2 * 2**30, ge=1024, description="Largest upload of a dataset.")
+    tensor_limit_elements: int = Field(default=2**26, ge=1, description="Largest number of elements of one tensor.")
+    loaded_models_limit: int = Field(default=16, ge=1, description="Versions kept in memory at a time.")
     loaded_models_limit_bytes: int = Field(
-        2 * 2**30, ge=1, description="Size of the exported parts kept in memory at a time."
+        default=2 * 2**30, ge=1, description="Size of the exported parts kept in memory at a time."
     )
     inference_threads: int = Field(
-        0, ge=0, le=1024, description="Predictions computed at a time; 0 takes every core it may use."
+        default=0, ge=0, le=1024, description="Predictions computed at a time; 0 takes every core it may use."
     )
     shutdown_grace_seconds: int = Field(
-        10, ge=0, le=3600, description="Time that requests in flight have to end when the gateway is stopped."
+        default=10, ge=0, le=3600, description="Time that requests in flight have to end when the gateway is stopped."
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
-    log_format: Literal["console", "json"] = Field("console", description="Logs for people or for machines.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least level logged.")
+    log_format: Literal["console", "json"] = Field(default="console", description="Logs for people or for machines.")
 
     @field_validator("families", mode="before")
     @classmethod

@@ -1,0 +1,120 @@
+"""Versions in memory: few enough, followed as they change, and kept when the store is away."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from app.dependencies import Services
+from app.serving.registry import BELIEVED_SECONDS, Registry
+from models.contract.errors import ModelNotFound, StoreUnavailable, VersionNotFound
+from unit.app.publishing import Publisher
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        """Start at zero."""
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Return a clock that stands still."""
+    return Clock()
+
+
+@pytest.fixture
+def registry(services: Services, clock: Clock) -> Registry:
+    """Return a registry for two versions."""
+    return Registry(services.versions, services.catalog, 2, 2**30, clock)
+
+
+async def test_least_recently_asked_is_dropped(registry: Registry, publisher: Publisher) -> None:
+    """Not the oldest: the one that nobody asked for."""
+    for job in ("job_1", "job_2", "job_3"):
+        publisher.publish(job=job)
+    first = await registry.loaded("tiny", 1)
+    await registry.loaded("tiny", 2)
+    await registry.loaded("tiny", 1)
+    await registry.loaded("tiny", 3)
+    assert registry.loaded_count == 2
+    assert await registry.loaded("tiny", 1) is first
+
+
+async def test_versions_beyond_the_bytes_are_dropped(services: Services, publisher: Publisher) -> None:
+    """All but the one that is asked for."""
+    publisher.publish()
+    publisher.publish(job="job_2")
+    registry = Registry(services.versions, services.catalog, 10, 1)
+    await registry.loaded("tiny", 1)
+    await registry.loaded("tiny", 2)
+    assert registry.loaded_count == 1
+
+
+async def test_alias_moved_elsewhere_is_followed_within_a_second(
+    registry: Registry, publisher: Publisher, clock: Clock
+) -> None:
+    """Without any word from Redis."""
+    publisher.publish()
+    publisher.publish(job="job_2")
+    assert await registry.resolve("tiny", None) == 2
+    publisher.versions.set_alias("tiny", "production", 1)
+    assert await registry.resolve("tiny", None) == 2
+    clock.seconds = BELIEVED_SECONDS
+    assert await registry.resolve("tiny", None) == 1
+
+
+async def test_announced_change_is_followed_at_once(services: Services, publisher: Publisher) -> None:
+    """By the gateway that runs, from a message of another process."""
+    publisher.publish()
+    publisher.publish(job="job_2")
+    assert await services.registry.resolve("tiny", None) == 2
+    publisher.versions.set_alias("tiny", "production", 1)
+    await services.queue.announce("tiny")
+    await asyncio.sleep(0.1)
+    assert await services.registry.resolve("tiny", None) == 1
+
+
+async def test_missing_is_never_remembered(registry: Registry, publisher: Publisher) -> None:
+    """A version that was just published is there."""
+    with pytest.raises(ModelNotFound):
+        await registry.find("tiny", None)
+    publisher.publish()
+    assert (await registry.find("tiny", "1")).manifest.version == 1
+    with pytest.raises(VersionNotFound):
+        await registry.find("tiny", "2")
+    publisher.publish(job="job_2")
+    assert (await registry.find("tiny", "2")).manifest.version == 2
+
+
+async def test_loaded_version_answers_while_the_store_is_away(
+    registry: Registry, publisher: Publisher, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is in memory needs no store."""
+    publisher.publish()
+    loaded = await registry.find("tiny", None)
+
+    def away(_: str) -> None:
+        raise StoreUnavailable("It is away.")
+
+    monkeypatch.setattr(publisher.versions, "listing", away)
+    clock.seconds = 10
+    assert await registry.find("tiny", None) is loaded
+    with pytest.raises(StoreUnavailable):
+        await registry.find("other", None)
+
+
+async def test_first_to_ask_may_leave(registry: Registry, publisher: Publisher) -> None:
+    """Those who wait for the same version still get it."""
+    publisher.publish()
+    first = asyncio.create_task(registry.loaded("tiny", 1))
+    second = asyncio.create_task(registry.loaded("tiny", 1))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert (await second).manifest.version == 1
