@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Annotated
 
 import orjson
@@ -29,6 +31,7 @@ from models.contract.errors import (
     InvalidDataset,
     MalformedBody,
     PayloadTooLarge,
+    StoreFull,
     UnsupportedMedia,
     ValidationFailed,
 )
@@ -38,6 +41,7 @@ UPLOADS = frozenset({"/v1/datasets"})
 """Paths whose bodies may be as large as an upload."""
 
 LARGEST_PREVIEW = 100
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 UPLOAD = {
     "requestBody": {
@@ -85,11 +89,12 @@ async def upload(request: Request, response: Response, services: Serving) -> Dat
     given = media_type(request)
     if given != "multipart/form-data":
         raise UnsupportedMedia(f"A dataset is uploaded as multipart/form-data, not as '{given}'.")
-    form = await read_form(request)
-    try:
-        record = await to_thread.run_sync(_add, services, _fields(form), _files(form))
-    finally:
-        await form.close()
+    with _room_for_files():
+        form = await read_form(request)
+        try:
+            record = await to_thread.run_sync(_add, services, _fields(form), _files(form))
+        finally:
+            await form.close()
     response.headers["Location"] = f"/v1/datasets/{record.name}"
     return record
 
@@ -167,6 +172,17 @@ def _files(form: FormData) -> dict[str, UploadFile]:
             raise InvalidDataset.at(f"/{name}", "is empty; was the right file sent?")
         found[name] = value
     return found
+
+
+@contextmanager
+def _room_for_files() -> Generator[None]:
+    """Turn a full temporary folder into the error of a full store: the remedy is the same."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise StoreFull(f"No space left for the upload in {gettempdir()}; free some and try again.") from error
 
 
 def _add(services: Services, fields: _Fields, files: Mapping[str, UploadFile]) -> DatasetRecord:

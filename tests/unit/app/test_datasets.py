@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
+import shutil
 import struct
 import tempfile
 from collections.abc import AsyncIterator
@@ -211,3 +213,16 @@ async def test_nothing_stays_in_the_temporary_folder(
     assert (await _upload(client, large)).status_code == 201
     assert (await _upload(client, {"train": large["train"][:-9]}, name="other")).status_code == 422
     assert list(folder.iterdir()) == []
+
+
+async def test_full_temporary_folder_is_said(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not an error of the server, and gone once there is space."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    answer = await _upload(client, GOOD)
+    assert (answer.status_code, answer.json()["code"]) == (503, "store_full")
+    monkeypatch.undo()
+    assert (await _upload(client, GOOD)).status_code == 201
