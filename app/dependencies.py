@@ -59,7 +59,12 @@ def services(request: Request) -> Services:
     return found
 
 
-Serving = Annotated[Services, Depends(services)]
+async def _services(request: Request) -> Services:
+    # A coroutine, as FastAPI runs plain functions in a thread.
+    return services(request)
+
+
+Serving = Annotated[Services, Depends(_services)]
 Limit = Annotated[int, Query(ge=1, le=1000, description="Most items of one page.")]
 After = Annotated[str | None, Query(max_length=200, description="`next` of the page before.")]
 
@@ -108,13 +113,16 @@ def model_name(model: str) -> str:
     return _checked(model, "model", ModelNotFound)
 
 
-def dataset_name(name: str) -> str:
-    """Return the dataset of the path if it can be the name of one."""
+async def _model_name(model: str) -> str:
+    return model_name(model)
+
+
+async def _dataset_name(name: str) -> str:
     return _checked(name, "dataset", DatasetNotFound)
 
 
-ModelName = Annotated[str, Depends(model_name)]
-DatasetName = Annotated[str, Depends(dataset_name)]
+ModelName = Annotated[str, Depends(_model_name)]
+DatasetName = Annotated[str, Depends(_dataset_name)]
 
 
 def page_of(names: list[str], limit: int, after: str | None) -> tuple[list[str], str | None]:
