@@ -19,18 +19,22 @@ def complete(splits: Mapping[str, Split], options: SplitOptions, stratify: str |
     """Return ``splits`` with validation and test set aside from train where missing, and the rule in a sentence.
 
     The examples are permuted by numpy's Philox with a fixed seed; with ``stratify`` each value of that
-    array keeps its share, so a class with one example stays in train.
+    array keeps its share, so a class with one example stays in train. A split that would be empty is left out.
     """
     done = dict(splits)
     sentences: list[str] = []
     total = _length(done["train"])
-    if "test" not in done and options.test_fraction > 0:
-        done["train"], done["test"] = _set_aside(done["train"], round(total * options.test_fraction), stratify)
-        sentences.append(f"test: {_length(done['test'])} of {total} examples set aside")
-    if "validation" not in done and options.validation_fraction > 0:
+    if "test" not in done:
+        rest, aside = _set_aside(done["train"], round(total * options.test_fraction), stratify)
+        if _length(aside) > 0:
+            done |= {"train": rest, "test": aside}
+            sentences.append(f"test: {_length(aside)} of {total} examples set aside")
+    if "validation" not in done:
         wanted = min(round(total * options.validation_fraction), LARGEST_VALIDATION)
-        done["train"], done["validation"] = _set_aside(done["train"], wanted, stratify)
-        sentences.append(f"validation: {_length(done['validation'])} of the training examples set aside")
+        rest, aside = _set_aside(done["train"], wanted, stratify)
+        if _length(aside) > 0:
+            done |= {"train": rest, "validation": aside}
+            sentences.append(f"validation: {_length(aside)} of the training examples set aside")
     if not sentences:
         return done, "As uploaded."
     kept = ", in proportion to the classes" if stratify else ""

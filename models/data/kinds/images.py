@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -65,7 +65,8 @@ class Images(DatasetKind):
             )
         for part, (images, labels) in raw.items():
             _check(part, images, labels, raw["train"][0])
-        classes = _classes([labels for _, labels in raw.values()])
+        labelled = {part: _names(part, labels) for part, (_, labels) in raw.items()}
+        classes = _classes(labelled.values())
         if len(classes) < 2:
             only = ", ".join(classes)
             raise _invalid("train", f"holds one class only ({only}); a classifier needs at least two")
@@ -73,9 +74,9 @@ class Images(DatasetKind):
         splits = {
             part: {
                 "images": images if images.dtype == np.uint8 else images.astype(np.float32),
-                "labels": np.array([position[str(label)] for label in labels.tolist()], dtype=np.int64),
+                "labels": np.array([position[str(label)] for label in labelled[part]], dtype=np.int64),
             }
-            for part, (images, labels) in raw.items()
+            for part, (images, _) in raw.items()
         }
         height, width, *channels = raw["train"][0].shape[1:]
         meta: dict[str, JsonValue] = {
@@ -198,18 +199,30 @@ def _check(part: str, images: Array, labels: Array, train: Array) -> None:
         )
     if images.dtype.kind not in "uif":
         raise _invalid(part, f"images must be numbers, not {images.dtype}")
-    if images.dtype.kind == "f" and not np.isfinite(images).all():
-        first = int(np.flatnonzero(~np.isfinite(images.reshape(len(images), -1)).all(axis=1))[0])
+    finite = np.abs(images) <= np.finfo(np.float32).max if images.dtype.kind == "f" else np.ones(1, dtype=bool)
+    if not finite.all():
+        first = int(np.flatnonzero(~finite.reshape(len(images), -1).all(axis=1))[0])
         raise _invalid(part, f"image {first} has pixels that are NaN or infinite; replace them and upload again")
     if labels.dtype.kind not in "iuUS":
         raise _invalid(part, f"labels must be whole numbers or strings, not {labels.dtype}")
 
 
-def _classes(labels: list[Array]) -> tuple[str, ...]:
-    values = np.unique(np.concatenate([np.unique(item) for item in labels])) if labels else np.array([])
+def _names(part: str, labels: Array) -> list[int | str]:
+    """Return the labels as numbers or text, bytes decoded."""
+    try:
+        return [label.decode() if isinstance(label, bytes) else label for label in labels.tolist()]
+    except UnicodeDecodeError as error:
+        raise _invalid(part, f"has labels that are not UTF-8 text ({error})") from error
+
+
+def _classes(labels: Iterable[list[int | str]]) -> tuple[str, ...]:
+    """Return the names of all labels, numbers in their order before text in its."""
+    values = {value for names in labels for value in names}
     if len(values) > LARGEST_CLASS_COUNT:
         raise _invalid("train", f"has {len(values)} classes; at most {LARGEST_CLASS_COUNT} are supported")
-    return tuple(str(value) for value in values.tolist())
+    numbers = sorted(value for value in values if isinstance(value, int))
+    texts = sorted(value for value in values if isinstance(value, str))
+    return tuple(dict.fromkeys([*map(str, numbers), *texts]))
 
 
 def _value_range(images: Array) -> tuple[float, float]:
