@@ -108,7 +108,8 @@ class Classification(Task):
             predictions = yield Query("classify", ClassifyRequest(inputs=tuple(chunk), top=1))
             predicted += [cast("str", item["label"]) for item in predictions]
         classes = ImageFacts.of(model.meta).classes
-        share = accuracy(predicted, [classes[index] for index in labels.tolist()])
+        truth = [classes[int(index)] for index in labels]
+        share = accuracy(predicted, truth)
         return {"accuracy": share, "error": 1 - share}
 
 

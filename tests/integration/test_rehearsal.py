@@ -35,7 +35,7 @@ class Case:
     training: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
-IMAGES: list[JsonValue] = np.zeros((2, 6, 5)).tolist()
+IMAGES: JsonValue = [[[0.0] * 5 for _ in range(6)] for _ in range(2)]
 CASES = [
     Case("speller", "shapes", "spell", {"inputs": IMAGES}, 2, "word", {"epochs": 2}),
     Case("tiny_gan", "shapes", "draw", {"count": 3, "seed": 1}, 3, "image", {"epochs": 2}),

@@ -47,7 +47,8 @@ def submit(redis: Redis) -> Callable[..., JobRef]:
             family="mlp", dataset="digits", model="digits", project="default", dataset_digest="sha256:" + "0" * 64
         )
         start = {"request": request.model_dump_json(), "state": "queued", "attempt": "0", "max_attempts": "2"}
-        redis.hset(ref.keys[0], mapping=start | fields)
+        for field, value in {**start, **fields}.items():
+            redis.hset(ref.keys[0], field, value)
         redis.sadd(JobKeys("default").active(), job_id)
         return ref
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import orjson
 import pytest
@@ -31,12 +32,12 @@ def lapse(redis: Redis, ref: JobRef) -> None:
     redis.hset(ref.keys[0], "lease_expires_ms", "1")
 
 
-def state(redis: Redis, ref: JobRef) -> str | None:
+def state(redis: Redis, ref: JobRef) -> Any:
     return redis.hget(ref.keys[0], "state")
 
 
 def events(redis: Redis, ref: JobRef) -> list[tuple[str, dict[str, object]]]:
-    entries = redis.xrange(JobKeys(ref.project).events(ref.job_id))
+    entries: Any = redis.xrange(JobKeys(ref.project).events(ref.job_id))
     return [(fields["event"], orjson.loads(fields["data"])) for _, fields in entries]
 
 
