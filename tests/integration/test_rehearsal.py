@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ class Case:
     training: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
-IMAGES: JsonValue = [[[0.0] * 5 for _ in range(6)] for _ in range(2)]
+IMAGES = cast("JsonValue", np.zeros((2, 6, 5)).tolist())
 CASES = [
     Case("speller", "shapes", "spell", {"inputs": IMAGES}, 2, "word", {"epochs": 2}),
     Case("tiny_gan", "shapes", "draw", {"count": 3, "seed": 1}, 3, "image", {"epochs": 2}),

@@ -32,8 +32,8 @@ def lapse(redis: Redis, ref: JobRef) -> None:
     redis.hset(ref.keys[0], "lease_expires_ms", "1")
 
 
-def state(redis: Redis, ref: JobRef) -> Any:
-    return redis.hget(ref.keys[0], "state")
+def state(redis: Redis, ref: JobRef) -> str:
+    return str(redis.hget(ref.keys[0], "state"))
 
 
 def events(redis: Redis, ref: JobRef) -> list[tuple[str, dict[str, object]]]:
