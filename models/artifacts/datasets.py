@@ -17,7 +17,7 @@ from safetensors.numpy import load, save
 
 from models.artifacts.store import ArtifactStore, ObjectMissing
 from models.catalog import Catalog
-from models.contract.config import Name, Options
+from models.contract.config import Name, Options, is_name
 from models.contract.datasets import DatasetRecord
 from models.contract.errors import DatasetExists, DatasetNotFound
 from models.contract.task import Array, Split
@@ -136,6 +136,8 @@ class Datasets:
         return record, blob
 
     def _path(self, name: str) -> str:
+        if not is_name(name):
+            raise DatasetNotFound.named("dataset", name, self.names())
         return f"{self._project}/datasets/{name}.json"
 
 

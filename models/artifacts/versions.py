@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import orjson
 
 from models.artifacts.store import ArtifactStore, ObjectMissing
-from models.contract.config import Options
+from models.contract.config import Options, is_name
 from models.contract.errors import (
     AliasNotFound,
     ModelNotFound,
@@ -155,7 +155,7 @@ class Versions:
             VersionNotFound: the version does not exist.
             AliasNotFound: nothing to remove.
         """
-        if alias.isdigit() or not all(letter.isalnum() or letter in "_-." for letter in alias) or len(alias) > 64:
+        if alias.isdigit() or not is_name(alias):
             raise ValidationFailed.at(
                 "/alias", f"'{alias}' is not a name: use letters, digits, _, . and -, not digits alone"
             )
@@ -200,4 +200,6 @@ class Versions:
         return sorted(int(name.removesuffix(".json")) for name in names)
 
     def _root(self, model: str) -> str:
+        if not is_name(model):
+            raise ModelNotFound.named("model", model, self.models())
         return f"{self._project}/models/{model}"

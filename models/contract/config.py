@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from models.contract.errors import FieldError, ValidationFailed, validation_error
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 """Name of a dataset or model: 1 to 64 letters, digits, ``_``, ``.`` or ``-``, starting with a letter or digit."""
+
+
+def is_name(text: str) -> bool:
+    """Return whether ``text`` is a :data:`Name`, and so can be a folder of the artifact store."""
+    return re.fullmatch(NAME_PATTERN.removeprefix("^").removesuffix("$"), text) is not None
 
 
 class Options(BaseModel):
