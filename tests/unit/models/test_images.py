@@ -276,6 +276,12 @@ def test_record_that_is_not_there_is_suggested(datasets: Datasets, upload: Uploa
         datasets.record("digit")
 
 
+@pytest.mark.parametrize("name", ["", "..", "a/b", "a\n"])
+def test_record_whose_name_is_no_name_is_not_there(datasets: Datasets, name: str) -> None:
+    with pytest.raises(DatasetNotFound):
+        datasets.record(name)
+
+
 def test_deleted_dataset_is_gone_and_its_name_free(datasets: Datasets, upload: Upload) -> None:
     _record(datasets, upload(train=_numbered(100)))
     datasets.delete("a")
