@@ -146,7 +146,8 @@ def _numbers(value: object, shape: tuple[int, ...], pointer: str) -> Array:
         raise ValidationFailed.at(pointer, f"holds something that is not a number; the model takes shape {list(shape)}")
     if array.shape != shape and ((array.ndim != 1 and array.shape != (*shape, 1)) or array.size != np.prod(shape)):
         raise ValidationFailed.at(pointer, f"has shape {list(array.shape)}; the model takes {list(shape)}")
-    array = array.astype(np.float32).reshape(shape)
+    with np.errstate(over="ignore"):  # beyond float32 becomes infinite, and is refused as such
+        array = array.astype(np.float32).reshape(shape)
     if not np.isfinite(array).all():
         raise ValidationFailed.at(pointer, "holds NaN or infinite values")
     return array
