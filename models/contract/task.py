@@ -52,7 +52,7 @@ class Verb:
     """One thing that can be asked.
 
     Attributes:
-        request: schema of the request; its first field is the list that ``predictions`` follow.
+        request: schema of the request; its first field is the list that ``predictions`` follow, or their number.
         prediction: schema of one prediction, for the documentation.
         codec: computes the predictions.
         media: readers of bare bodies by media type, such as ``image/png``.
