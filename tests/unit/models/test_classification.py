@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import struct
 import time
@@ -73,6 +74,16 @@ def test_labels_are_ranked_by_probability() -> None:
     assert [item["label"] for item in first["top"]] == ["bee", "ant", "cat"]
     assert (first["label"], first["index"], first["probability"]) == ("bee", 1, 0.5)
     assert [item["label"] for item in second["top"]] == ["ant", "bee", "cat"]
+
+
+def test_many_equal_labels_keep_the_order_of_the_classes() -> None:
+    """Beyond some sixteen numbers numpy's default sort is no longer stable."""
+    names = [f"class {index:03}" for index in range(300)]
+    model = dataclasses.replace(_model(), meta={**_model().meta, "classes": names})
+    probabilities = np.tile(np.array([0.0, 0.25, 0.5], dtype=np.float32), (1, 100))
+    request = ClassifyRequest(inputs=(NUMBERS,), top=300)
+    (prediction,) = answer(classify(model, request), lambda _part, _arrays: {"probabilities": probabilities})
+    assert [item["label"] for item in cast("Any", prediction)["top"]] == names[2::3] + names[1::3] + names[0::3]
 
 
 def test_top_beyond_the_classes_returns_all() -> None:
