@@ -55,6 +55,17 @@ class _Peeking(_Mean):
         return each - each.mean(dim=0) + each[:1]
 
 
+class _Recurrent(nn.Module):
+    """The last state of torch's own recurrent layer, read in both directions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.GRU(WIDTH, WIDTH, batch_first=True, bidirectional=True)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return self.layer(rows / 255)[0][:, -1, :WIDTH]
+
+
 def _gate(export: Export) -> dict[str, float]:
     family = cast("Family[Any, Any]", _Examples())
     generator = torch.Generator().manual_seed(1)
@@ -96,6 +107,12 @@ def test_gate_refuses_a_wrong_normalisation() -> None:
 def test_gate_refuses_a_twin(broken: nn.Module, reason: str) -> None:
     with pytest.raises(ParityFailed, match=reason):
         _gate(Export(broken, SIGNATURE, reference=_Mean()))
+
+
+def test_gate_refuses_a_recurrent_layer_that_the_exporter_froze() -> None:
+    """A trap of the real exporter: traced, a bidirectional ``nn.GRU`` keeps the example's size without a word."""
+    with pytest.raises(ParityFailed, match="cannot be run with"):
+        _gate(Export(_Recurrent(), SIGNATURE))
 
 
 def test_gate_says_that_nothing_was_published() -> None:
