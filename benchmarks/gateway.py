@@ -46,9 +46,8 @@ def main() -> None:
             samples = [_start(environment) for _ in range(runs)][1:]
     seconds, megabytes, torch = zip(*samples, strict=True)
     print(f"ready after {statistics.median(seconds):.2f} s (from {min(seconds):.2f} to {max(seconds):.2f})")
-    print(
-        f"resident with one model {statistics.median(megabytes):.0f} MB (from {min(megabytes):.0f} to {max(megabytes):.0f})"
-    )
+    spread = f"from {min(megabytes):.0f} to {max(megabytes):.0f}"
+    print(f"resident with one model {statistics.median(megabytes):.0f} MB ({spread})")
     print(f"torch loaded: {'yes' if any(torch) else 'no'}")
 
 
@@ -57,7 +56,8 @@ def _start(environment: Mapping[str, str]) -> tuple[float, float, bool]:
     address = free_address("127.0.0.1", 0)
     started = time.perf_counter()
     command = [sys.executable, "-m", "app.cli.main", "gateway", "--port", str(address.port)]
-    with subprocess.Popen(command, env=dict(environment), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as gateway:
+    silent = subprocess.DEVNULL
+    with subprocess.Popen(command, env=dict(environment), stdout=silent, stderr=silent) as gateway:
         try:
             while not _answers(f"{address.url}/readyz"):
                 if time.perf_counter() - started > START_LIMIT_SECONDS or gateway.poll() is not None:

@@ -37,7 +37,9 @@ class ArtifactStore:
         try:
             self._store = _open(url)
         except (BaseError, ValueError, OSError) as error:
-            message = f"The artifact store {url} cannot be opened: {str(error).splitlines()[0]}. Check LECTERN_STORE_URL."
+            message = (
+                f"The artifact store {url} cannot be opened: {str(error).splitlines()[0]}. Check LECTERN_STORE_URL."
+            )
             raise StoreUnavailable(message) from error
 
     def put(self, path: str, data: bytes | Path) -> None:
