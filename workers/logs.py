@@ -22,7 +22,7 @@ def configure(level: str) -> None:
             structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), pad_event_to=0),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+        logger_factory=structlog.PrintLoggerFactory(),
     )
 
 
