@@ -9,25 +9,30 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
+from collections.abc import Callable
 from pathlib import Path
-
-import numpy as np
 
 from models.contract.errors import InvalidDataset, PayloadTooLarge
 from models.contract.task import Array
+from models.data.filling import filled
 from models.data.npz import LARGEST_BYTES
 
 UNSIGNED_BYTE = 0x08
 GZIP_MAGIC = b"\x1f\x8b"
 
 
-def read_idx(part: str, path: Path, dimensions: int) -> Array:
+def _anything(_shape: tuple[int, ...]) -> None:
+    """Accept every header."""
+
+
+def read_idx(part: str, path: Path, dimensions: int, check: Callable[[tuple[int, ...]], None] = _anything) -> Array:
     """Return the array of an idx file of unsigned bytes.
 
     Args:
         part: name of the upload's part, for messages.
         path: the file, plain or gzipped.
         dimensions: 3 for images, 1 for labels.
+        check: takes the shape before the data are read and raises if they are not to be.
 
     Raises:
         InvalidDataset: wrong magic number, or fewer or more bytes than the header counts.
@@ -39,21 +44,20 @@ def read_idx(part: str, path: Path, dimensions: int) -> Array:
         with gzip.open(path) if packed else path.open("rb") as file:
             header = file.read(4 + 4 * dimensions)
             shape = _shape(part, header, dimensions)
+            check(shape)
             expected = math.prod(shape)
             if expected > LARGEST_BYTES:
                 message = f"/{part}: the header counts {expected} bytes; at most {LARGEST_BYTES} are read"
                 raise PayloadTooLarge(message)
-            data = file.read(expected + 1)
+            buffer, found = filled(file, expected)
     except (OSError, EOFError, zlib.error) as error:
         raise InvalidDataset.at(
             f"/{part}", f"the gzip stream is damaged or cut off ({error}); compress it anew"
         ) from error
-    if len(data) != expected:
-        found = f"more than {expected}" if len(data) > expected else str(len(data))
-        raise InvalidDataset.at(
-            f"/{part}", f"the header {shape} promises {expected} bytes of data, the file has {found}"
-        )
-    return np.frombuffer(data, dtype=np.uint8).reshape(shape).copy()
+    if found != expected:
+        has = f"more than {expected}" if found > expected else str(found)
+        raise InvalidDataset.at(f"/{part}", f"the header {shape} promises {expected} bytes of data, the file has {has}")
+    return buffer.reshape(shape)
 
 
 def _shape(part: str, header: bytes, dimensions: int) -> tuple[int, ...]:

@@ -8,13 +8,18 @@ import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from models.contract.errors import InvalidDataset, PayloadTooLarge
 from models.contract.task import Array
+from models.data.filling import filled
+
+HeaderCheck = Callable[[str, tuple[int, ...], np.dtype], None]
+"""Takes an array's name, shape and dtype and raises if it is not to be read."""
 
 UNREADABLE = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
@@ -28,8 +33,12 @@ LARGEST_BYTES = 4 * 2**30
 MOST_AXES = 32
 
 
-def read_npz(part: str, path: Path, names: Sequence[str]) -> dict[str, Array]:
-    """Return those of ``names`` that the archive holds.
+def _anything(_name: str, _shape: tuple[int, ...], _dtype: np.dtype) -> None:
+    """Accept every header."""
+
+
+def read_npz(part: str, path: Path, names: Sequence[str], check: HeaderCheck = _anything) -> dict[str, Array]:
+    """Return those of ``names`` that the archive holds, ``check`` called on each header before its data are read.
 
     Raises:
         InvalidDataset: no zip archive, a pickled or damaged array, a header that does not fit its data.
@@ -42,7 +51,7 @@ def read_npz(part: str, path: Path, names: Sequence[str]) -> dict[str, Array]:
             if sum(info.file_size for info in chosen.values()) > LARGEST_BYTES:
                 message = f"/{part}: the arrays unpack to more than {LARGEST_BYTES} bytes"
                 raise PayloadTooLarge(message)
-            found = {name: _read_array(part, name, archive, info) for name, info in chosen.items()}
+            found = {name: _read_array(part, name, archive, info, check) for name, info in chosen.items()}
             return found or dict.fromkeys(sorted(members)[:20], np.empty(0))
     except UNREADABLE as error:
         raise InvalidDataset.at(
@@ -50,27 +59,34 @@ def read_npz(part: str, path: Path, names: Sequence[str]) -> dict[str, Array]:
         ) from error
 
 
-def _read_array(part: str, name: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Array:
+def _read_array(part: str, name: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo, check: HeaderCheck) -> Array:
     with archive.open(info) as file:
-        try:
-            version = np.lib.format.read_magic(file)
-            read_header = (
-                np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            )
-            shape, fortran_order, dtype = read_header(file)
-        except (ValueError, SyntaxError, tokenize.TokenError) as error:
-            raise InvalidDataset.at(f"/{part}", f"array '{name}' has no valid npy header ({error})") from error
-        if dtype.hasobject:
-            detail = f"array '{name}' holds pickled objects, which are never loaded; save numbers or strings"
-            raise InvalidDataset.at(f"/{part}", detail)
-        if dtype.itemsize == 0 or len(shape) > MOST_AXES:
-            detail = (
-                f"array '{name}' has {len(shape)} axes of {dtype}; at most {MOST_AXES} axes of sized items are read"
-            )
-            raise InvalidDataset.at(f"/{part}", detail)
+        shape, fortran_order, dtype = _read_header(part, name, file)
+        check(name, shape, dtype)
         expected = math.prod(shape) * dtype.itemsize
-        data = file.read(min(expected, info.file_size) + 1)
-    if len(data) != expected:
-        detail = f"array '{name}' promises {shape} of {dtype} = {expected} bytes and has {len(data)}"
+        if not 0 <= expected <= info.file_size:
+            detail = f"array '{name}' promises {shape} of {dtype} = {expected} bytes, more than are there"
+            raise InvalidDataset.at(f"/{part}", detail)
+        buffer, found = filled(file, expected)
+    if found != expected:
+        relation = "more" if found > expected else f"only {found}"
+        detail = f"array '{name}' promises {shape} of {dtype} = {expected} bytes and has {relation}"
         raise InvalidDataset.at(f"/{part}", detail)
-    return np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if fortran_order else "C").copy()
+    return buffer.view(dtype).reshape(shape, order="F" if fortran_order else "C")
+
+
+def _read_header(part: str, name: str, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Return shape, Fortran order and dtype; refuse pickles and what no array of ours can be."""
+    try:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran_order, dtype = read(file)
+    except (ValueError, SyntaxError, tokenize.TokenError) as error:
+        raise InvalidDataset.at(f"/{part}", f"array '{name}' has no valid npy header ({error})") from error
+    if dtype.hasobject:
+        detail = f"array '{name}' holds pickled objects, which are never loaded; save numbers or strings"
+        raise InvalidDataset.at(f"/{part}", detail)
+    if dtype.itemsize == 0 or len(shape) > MOST_AXES:
+        detail = f"array '{name}' has {len(shape)} axes of {dtype}; at most {MOST_AXES} axes of sized items are read"
+        raise InvalidDataset.at(f"/{part}", detail)
+    return shape, fortran_order, dtype

@@ -28,6 +28,7 @@ from models.data.npz import read_npz
 SPLITS = ("train", "validation", "test")
 LARGEST_SIDE = 4_096
 LARGEST_CLASS_COUNT = 10_000
+IMAGE_ARRAYS = ("images", "x_train", "x_test")
 NPZ_NAMES = (("images", "labels"), ("x_train", "y_train"))
 
 
@@ -151,7 +152,7 @@ def _read_parts(files: Mapping[str, UploadedFile]) -> dict[str, tuple[Array, Arr
             if split in files:
                 raise _invalid(split, f"and '{split}_images' both bring the same split; send one of them")
             raw[split] = (
-                read_idx(f"{split}_images", images.path, 3),
+                _read_idx_images(f"{split}_images", images),
                 read_idx(f"{split}_labels", labels.path, 1),
             )
         elif split in files:
@@ -159,8 +160,16 @@ def _read_parts(files: Mapping[str, UploadedFile]) -> dict[str, tuple[Array, Arr
     return raw
 
 
+def _read_idx_images(part: str, file: UploadedFile) -> Array:
+    return read_idx(part, file.path, 3, lambda shape: _check_header(part, shape, np.dtype(np.uint8)))
+
+
 def _read_archive(split: str, file: UploadedFile, files: Mapping[str, UploadedFile]) -> dict[str, tuple[Array, Array]]:
-    arrays = read_npz(split, file.path, ("images", "labels", "x_train", "y_train", "x_test", "y_test"))
+    def check(name: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        if name in IMAGE_ARRAYS:
+            _check_header("test" if name == "x_test" else split, shape, dtype)
+
+    arrays = read_npz(split, file.path, (*IMAGE_ARRAYS, "labels", "y_train", "y_test"), check)
     for images, labels in NPZ_NAMES:
         if images in arrays and labels in arrays:
             found = {split: (arrays[images], arrays[labels])}
@@ -175,30 +184,33 @@ def _read_archive(split: str, file: UploadedFile, files: Mapping[str, UploadedFi
     return found
 
 
-def _check(part: str, images: Array, labels: Array, train: Array) -> None:
-    if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3, 4)):
-        shape = " × ".join(map(str, images.shape))
+def _check_header(part: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Refuse by shape and dtype alone, before a pixel is read."""
+    if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3, 4)):
+        found = " × ".join(map(str, shape))
         raise _invalid(
             part,
-            f"images must be (count, height, width) or (count, height, width, 1, 3 or 4 channels), not {shape}",
+            f"images must be (count, height, width) or (count, height, width, 1, 3 or 4 channels), not {found}",
         )
+    if shape[0] == 0:
+        raise _invalid(part, "holds no images")
+    if 0 in shape or max(shape[1:3]) > LARGEST_SIDE:
+        raise _invalid(
+            part,
+            f"images are {shape[1]} × {shape[2]} pixels; sides from 1 to {LARGEST_SIDE} are read, so scale them down",
+        )
+    if dtype.kind not in "uif":
+        raise _invalid(part, f"images must be numbers, not {dtype}")
+
+
+def _check(part: str, images: Array, labels: Array, train: Array) -> None:
     if labels.ndim != 1 or len(labels) != len(images):
         raise _invalid(part, f"has {len(images)} images but labels of shape {labels.shape}; send one label per image")
-    if len(images) == 0:
-        raise _invalid(part, "holds no images")
-    if 0 in images.shape or max(images.shape[1:3]) > LARGEST_SIDE:
-        height, width = images.shape[1:3]
-        raise _invalid(
-            part,
-            f"images are {height} × {width} pixels; sides from 1 to {LARGEST_SIDE} are read, so scale them down",
-        )
     if images.shape[1:] != train.shape[1:]:
         raise _invalid(
             part,
             f"images are {images.shape[1:]}, those of 'train' are {train.shape[1:]}; all must have one size",
         )
-    if images.dtype.kind not in "uif":
-        raise _invalid(part, f"images must be numbers, not {images.dtype}")
     finite = np.abs(images) <= np.finfo(np.float32).max if images.dtype.kind == "f" else np.ones(1, dtype=bool)
     if not finite.all():
         first = int(np.flatnonzero(~finite.reshape(len(images), -1).all(axis=1))[0])

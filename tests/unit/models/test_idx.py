@@ -56,6 +56,17 @@ def test_wrong_file_is_refused(tmp_path: Path, content: bytes, reason: str) -> N
     assert [item.pointer for item in refused.value.errors] == ["/train_images"]
 
 
+def test_header_is_checked_before_its_data_are_read(tmp_path: Path) -> None:
+    """A picture of 50,000 × 50,000 pixels is refused by its header: not a byte behind it has to be there."""
+
+    def check(shape: tuple[int, ...]) -> None:
+        message = f"too large: {shape}"
+        raise PayloadTooLarge(message)
+
+    with pytest.raises(PayloadTooLarge, match=r"too large: \(1, 50000, 50000\)"):
+        read_idx("train_images", _written(tmp_path, _idx(1, 50_000, 50_000)), 3, check)
+
+
 def test_damaged_gzip_is_refused(tmp_path: Path) -> None:
     """Any byte of the compressed data turned over: the checksum or the count tells."""
     whole = gzip.compress(_idx(2, 3, 4, data=IMAGES.tobytes()), mtime=0)

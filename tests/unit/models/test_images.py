@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,18 @@ def test_wrong_arrays_are_refused(upload: Upload, images: np.ndarray, labels: np
     with pytest.raises(InvalidDataset, match=reason) as refused:
         _read(upload(train={"images": images, "labels": labels}))
     assert refused.value.errors[0].pointer == "/train"
+
+
+def test_image_of_50000_by_50000_is_refused_by_its_header(tmp_path: Path) -> None:
+    """Neither an npz nor an idx file has its 2.5 billion pixels read: they are not even there."""
+    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (1, 50000, 50000), }\n"
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("images.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    (tmp_path / "a.idx").write_bytes(b"\0\0\x08\x03" + b"".join(n.to_bytes(4, "big") for n in (1, 50_000, 50_000)))
+    idx = UploadedFile("a.idx", tmp_path / "a.idx")
+    for parts in ({"train": UploadedFile("a.npz", tmp_path / "a.npz")}, {"train_images": idx, "train_labels": idx}):
+        with pytest.raises(InvalidDataset, match="50000 × 50000 pixels; sides from 1 to 4096"):
+            _read(parts)
 
 
 def test_images_of_another_size_in_test_are_refused(upload: Upload) -> None:

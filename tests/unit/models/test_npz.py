@@ -64,6 +64,21 @@ def test_missing_arrays_are_listed_by_what_is_there(path: Path) -> None:
     assert list(read_npz("train", _archive(path, other=np.zeros(3)), NAMES)) == ["other"]
 
 
+def test_header_is_checked_before_its_data_are_read(path: Path) -> None:
+    """A picture of 50,000 × 50,000 pixels is refused by its header: not a byte behind it has to be there."""
+    header = "{'descr': '|u1', 'fortran_order': False, 'shape': (1, 50000, 50000), }"
+    seen: list[Any] = []
+
+    def check(name: str, shape: tuple[int, ...], dtype: Any) -> None:  # noqa: ANN401 - numpy's dtype
+        seen.append((name, shape, str(dtype)))
+        message = "too large"
+        raise PayloadTooLarge(message)
+
+    with pytest.raises(PayloadTooLarge, match="too large"):
+        read_npz("train", _member(path, _npy(header, b"")), NAMES, check)
+    assert seen == [("images", (1, 50_000, 50_000), "uint8")]
+
+
 class _Bomb:
     def __reduce__(self) -> tuple[Any, tuple[str]]:
         return (pytest.fail, ("a pickle was loaded",))
