@@ -56,7 +56,8 @@ class FamilyDescription(BaseModel):
     task: str
     title: str
     paper: str
-    dataset_kind: str
+    dataset_kind: str = Field(description="The usual kind of dataset it learns from.")
+    dataset_kinds: tuple[str, ...] = Field(description="All kinds of dataset it learns from.")
     config: dict[str, Any] = Field(description="JSON Schema of a job's `config`, with defaults.")
     training: dict[str, Any] = Field(description="JSON Schema of a job's `training`, with defaults.")
     parts: dict[str, PartSignature]

@@ -96,8 +96,9 @@ def resumed(services: Services, job: Job, training: Mapping[str, JsonValue]) -> 
 
 
 def _request(services: Services, spec: FamilySpec, record: DatasetRecord, submission: JobSubmission) -> JobRequest:
-    if record.kind != spec.dataset_kind:
-        detail = f"'{record.name}' is of the kind '{record.kind}'; '{spec.name}' learns from '{spec.dataset_kind}'"
+    if record.kind not in spec.dataset_kinds:
+        kinds = "' or '".join(spec.dataset_kinds)
+        detail = f"'{record.name}' is of the kind '{record.kind}'; '{spec.name}' learns from '{kinds}'"
         raise WrongDatasetKind.at("/dataset", detail)
     config = spec.config.parse(submission.config, "/config")
     training = spec.training.parse(submission.training, "/training")

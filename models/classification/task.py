@@ -2,40 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, ClassVar, cast
+from collections.abc import Mapping
+from typing import ClassVar, cast
 
 import numpy as np
-from pydantic import ConfigDict, Field, WithJsonSchema
+from pydantic import ConfigDict, Field
 
+from models.classification.inputs import Input, arrays_of, inputs_of
 from models.contract.config import Options
-from models.contract.errors import ValidationFailed
-from models.contract.task import Array, Call, Codec, Evaluation, Query, ServedModel, Split, Task, Verb
-from models.data.image_facts import ImageFacts
-from models.data.pixels import decode_base64, decode_image
+from models.contract.task import Call, Codec, Evaluation, Query, ServedModel, Split, Task, Verb
 from models.metrics.accuracy import accuracy
 
 PART = "classifier"
 EVALUATION_BATCH = 250
 LARGEST_REQUEST = 4_096
-
-Input = Annotated[
-    object,
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {
-                    "type": "array",
-                    "description": "Nested numbers (height × width[ × channels]) in the dataset's scale.",
-                },
-                {
-                    "type": "object",
-                    "properties": {"image": {"type": "string", "description": "Base64 PNG or JPEG."}},
-                },
-            ]
-        }
-    ),
-]
 
 
 class ClassifyRequest(Options):
@@ -65,9 +45,8 @@ class Classified(Options):
 
 def classify(model: ServedModel, request: ClassifyRequest) -> Codec:
     """Yield one run of the classifier over all inputs; return the labels by falling probability."""
-    images = _images(model, request.inputs)
-    outputs = yield Call(PART, {"images": images})
-    classes = ImageFacts.of(model.meta).classes
+    outputs = yield Call(PART, arrays_of(model, request.inputs))
+    classes = _classes(model)
     probabilities = outputs["probabilities"]
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, : request.top]
     return [
@@ -79,6 +58,10 @@ def classify(model: ServedModel, request: ClassifyRequest) -> Codec:
         }
         for row, ranked in zip(probabilities, order, strict=True)
     ]
+
+
+def _classes(model: ServedModel) -> list[str]:
+    return cast("list[str]", model.meta["classes"])
 
 
 def _bare_image(data: bytes) -> ClassifyRequest:
@@ -100,54 +83,17 @@ class Classification(Task):
     }
 
     def evaluation(self, model: ServedModel, split: Split) -> Evaluation:
-        """Classify every image of ``split``; return ``accuracy`` and ``error`` as shares."""
-        images, labels = split["images"].astype(np.float32), split["labels"]
+        """Classify every example of ``split``; return ``accuracy`` and ``error`` as shares."""
+        labels = split["labels"]
         predicted: list[str] = []
-        for start in range(0, len(images), EVALUATION_BATCH):
-            chunk = images[start : start + EVALUATION_BATCH]
-            predictions = yield Query("classify", ClassifyRequest(inputs=tuple(chunk), top=1))
+        for start in range(0, len(labels), EVALUATION_BATCH):
+            chunk = inputs_of(split, start, start + EVALUATION_BATCH)
+            predictions = yield Query("classify", ClassifyRequest(inputs=chunk, top=1))
             predicted += [cast("str", item["label"]) for item in predictions]
-        classes = ImageFacts.of(model.meta).classes
+        classes = _classes(model)
         truth = [classes[int(index)] for index in labels]
         share = accuracy(predicted, truth)
         return {"accuracy": share, "error": 1 - share}
 
 
 TASK = Classification()
-
-
-def _images(model: ServedModel, inputs: Sequence[object]) -> Array:
-    """Return all inputs as one array (batch, height, width[, channels]) float32."""
-    facts = ImageFacts.of(model.meta)
-    return np.stack([_image(facts, value, f"/inputs/{index}") for index, value in enumerate(inputs)])
-
-
-def _image(facts: ImageFacts, value: object, pointer: str) -> Array:
-    if isinstance(value, bytes):
-        return decode_image(value, facts.shape, facts.value_range, "/")
-    if isinstance(value, dict):
-        fields = cast("dict[str, object]", value)
-        encoded = fields.get("image")
-        if not isinstance(encoded, str) or len(fields) != 1:
-            raise ValidationFailed.at(pointer, 'must be nested numbers or {"image": "<base64 PNG or JPEG>"}')
-        data = decode_base64(encoded, f"{pointer}/image")
-        return decode_image(data, facts.shape, facts.value_range, f"{pointer}/image")
-    return _numbers(value, facts.shape, pointer)
-
-
-def _numbers(value: object, shape: tuple[int, ...], pointer: str) -> Array:
-    if not isinstance(value, list | np.ndarray):
-        raise ValidationFailed.at(pointer, 'must be nested numbers or {"image": "<base64 PNG or JPEG>"}')
-    try:
-        array = np.asarray(cast("list[object]", value))
-    except ValueError as error:
-        raise ValidationFailed.at(pointer, f"is ragged; the model takes numbers of shape {list(shape)}") from error
-    if array.dtype.kind not in "iuf":
-        raise ValidationFailed.at(pointer, f"holds something that is not a number; the model takes shape {list(shape)}")
-    if array.shape != shape and ((array.ndim != 1 and array.shape != (*shape, 1)) or array.size != np.prod(shape)):
-        raise ValidationFailed.at(pointer, f"has shape {list(array.shape)}; the model takes {list(shape)}")
-    with np.errstate(over="ignore"):  # beyond float32 becomes infinite, and is refused as such
-        array = array.astype(np.float32).reshape(shape)
-    if not np.isfinite(array).all():
-        raise ValidationFailed.at(pointer, "holds NaN or infinite values")
-    return array

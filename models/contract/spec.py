@@ -19,7 +19,7 @@ class FamilySpec:
         task: the task it answers, the name of the folder above.
         title: one line for lists.
         paper: authors, year, title and section.
-        dataset_kind: the kind of dataset it learns from.
+        dataset_kinds: the kinds of dataset it learns from, the usual one first.
         config: options of the model, with bounds and the paper's defaults.
         training: options of the training, with the family's defaults.
         parts: exported graphs with their signatures; axes that the dataset decides are symbolic here.
@@ -32,7 +32,7 @@ class FamilySpec:
     task: str
     title: str
     paper: str
-    dataset_kind: str
+    dataset_kinds: tuple[str, ...]
     config: type[Options]
     training: type[TrainingOptions]
     parts: Mapping[str, PartSignature]

@@ -38,10 +38,18 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Content]:
     }
 
 
-@pytest.fixture(scope="session", params=CATALOG.names())
+FAMILIES = [
+    pytest.param((name, kind), id=f"{name}-{kind}")
+    for name in CATALOG.names()
+    for kind in CATALOG.spec(name).dataset_kinds
+]
+
+
+@pytest.fixture(scope="session", params=FAMILIES)
 def bench(request: pytest.FixtureRequest, samples: dict[str, Content]) -> Bench:
-    """Every family in turn."""
-    return Bench(request.param, samples[CATALOG.spec(request.param).dataset_kind])
+    """Every family in turn, on each kind of dataset that it learns from."""
+    name, kind = request.param
+    return Bench(name, samples[kind])
 
 
 def _images(folder: Path) -> Path:

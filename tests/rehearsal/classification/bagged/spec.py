@@ -25,5 +25,5 @@ IMAGES = TensorSignature(name="images", shape=("batch", "height", "width"))
 PROBABILITIES = TensorSignature(name="probabilities", shape=("batch", "classes"), quantity="probabilities")
 PARTS = {"classifier": PartSignature(inputs=(IMAGES,), outputs=(PROBABILITIES,))}
 SPEC = FamilySpec(
-    "bagged", "classification", "Bagged networks", "Breiman (1996)", "images", BaggedConfig, BaggedTraining, PARTS
+    "bagged", "classification", "Bagged networks", "Breiman (1996)", ("images",), BaggedConfig, BaggedTraining, PARTS
 )

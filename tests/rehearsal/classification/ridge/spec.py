@@ -22,7 +22,7 @@ SPEC = FamilySpec(
     "classification",
     "Ridge regression",
     "Hoerl, Kennard (1970)",
-    "images",
+    ("images",),
     RidgeConfig,
     TrainingOptions,
     PARTS,

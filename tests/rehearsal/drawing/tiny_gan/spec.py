@@ -33,5 +33,5 @@ NOISE = TensorSignature(name="noise", shape=("batch", "noise"))
 IMAGES = TensorSignature(name="images", shape=("batch", "height", "width"))
 PARTS = {"generator": PartSignature(inputs=(NOISE,), outputs=(IMAGES,))}
 SPEC = FamilySpec(
-    "tiny_gan", "drawing", "Tiny GAN", "Goodfellow et al. (2014)", "images", GanConfig, AdversarialTraining, PARTS
+    "tiny_gan", "drawing", "Tiny GAN", "Goodfellow et al. (2014)", ("images",), GanConfig, AdversarialTraining, PARTS
 )

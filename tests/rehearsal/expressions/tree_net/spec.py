@@ -26,7 +26,7 @@ SPEC = FamilySpec(
     "expressions",
     "Tree network",
     "Socher et al. (2011)",
-    "expressions",
+    ("expressions",),
     TreeNetConfig,
     GradientTraining,
     PARTS,

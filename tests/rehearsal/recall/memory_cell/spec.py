@@ -20,5 +20,12 @@ ROWS = TensorSignature(name="rows", shape=("batch", "time", "width"))
 PROBABILITIES = TensorSignature(name="probabilities", shape=("batch", "classes"), quantity="probabilities")
 PARTS = {"reader": PartSignature(inputs=(ROWS,), outputs=(PROBABILITIES,))}
 SPEC = FamilySpec(
-    "memory_cell", "recall", "Memory cell", "Graves et al. (2014)", "images", MemoryCellConfig, GradientTraining, PARTS
+    "memory_cell",
+    "recall",
+    "Memory cell",
+    "Graves et al. (2014)",
+    ("images",),
+    MemoryCellConfig,
+    GradientTraining,
+    PARTS,
 )

@@ -25,6 +25,6 @@ ENCODER, STEP = (
     PartSignature(inputs=(STATE, PREVIOUS), outputs=(LOGITS, NEXT)),
 )
 SPEC = FamilySpec(
-    *("speller", "spelling", "Speller", "Sutskever et al. (2014)", "images", SpellerConfig, GradientTraining),
+    *("speller", "spelling", "Speller", "Sutskever et al. (2014)", ("images",), SpellerConfig, GradientTraining),
     parts={"encoder": ENCODER, "step": STEP},
 )

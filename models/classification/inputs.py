@@ -1,0 +1,81 @@
+"""What ``classify`` takes, as the arrays of the part ``classifier``: one item per prediction, in the dataset's scale.
+
+Called by ``task``; knows the kinds of dataset that classifiers learn from, and nothing of answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, cast
+
+import numpy as np
+from pydantic import WithJsonSchema
+
+from models.contract.errors import ValidationFailed
+from models.contract.task import Array, Arrays, ServedModel, Split
+from models.data.image_facts import ImageFacts
+from models.data.pixels import decode_base64, decode_image
+
+Input = Annotated[
+    object,
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {
+                    "type": "array",
+                    "description": "Nested numbers (height × width[ × channels]) in the dataset's scale.",
+                },
+                {
+                    "type": "object",
+                    "properties": {"image": {"type": "string", "description": "Base64 PNG or JPEG."}},
+                },
+            ]
+        }
+    ),
+]
+
+
+def arrays_of(model: ServedModel, inputs: Sequence[object]) -> Arrays:
+    """Return all inputs as ``images`` (batch, height, width[, channels]) float32.
+
+    Raises:
+        ValidationFailed: an input is not what the model takes; names it and says what would be.
+    """
+    facts = ImageFacts.of(model.meta)
+    return {"images": np.stack([_image(facts, value, f"/inputs/{index}") for index, value in enumerate(inputs)])}
+
+
+def inputs_of(split: Split, start: int, stop: int) -> tuple[object, ...]:
+    """Return the examples from ``start`` up to ``stop`` as a request brings them."""
+    return tuple(split["images"][start:stop].astype(np.float32))
+
+
+def _image(facts: ImageFacts, value: object, pointer: str) -> Array:
+    if isinstance(value, bytes):
+        return decode_image(value, facts.shape, facts.value_range, "/")
+    if isinstance(value, dict):
+        fields = cast("dict[str, object]", value)
+        encoded = fields.get("image")
+        if not isinstance(encoded, str) or len(fields) != 1:
+            raise ValidationFailed.at(pointer, 'must be nested numbers or {"image": "<base64 PNG or JPEG>"}')
+        data = decode_base64(encoded, f"{pointer}/image")
+        return decode_image(data, facts.shape, facts.value_range, f"{pointer}/image")
+    return _numbers(value, facts.shape, pointer)
+
+
+def _numbers(value: object, shape: tuple[int, ...], pointer: str) -> Array:
+    if not isinstance(value, list | np.ndarray):
+        raise ValidationFailed.at(pointer, 'must be nested numbers or {"image": "<base64 PNG or JPEG>"}')
+    try:
+        array = np.asarray(cast("list[object]", value))
+    except ValueError as error:
+        raise ValidationFailed.at(pointer, f"is ragged; the model takes numbers of shape {list(shape)}") from error
+    if array.dtype.kind not in "iuf":
+        raise ValidationFailed.at(pointer, f"holds something that is not a number; the model takes shape {list(shape)}")
+    if array.shape != shape and ((array.ndim != 1 and array.shape != (*shape, 1)) or array.size != np.prod(shape)):
+        raise ValidationFailed.at(pointer, f"has shape {list(array.shape)}; the model takes {list(shape)}")
+    with np.errstate(over="ignore"):  # beyond float32 becomes infinite, and is refused as such
+        array = array.astype(np.float32).reshape(shape)
+    if not np.isfinite(array).all():
+        raise ValidationFailed.at(pointer, "holds NaN or infinite values")
+    return array
