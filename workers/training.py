@@ -118,7 +118,8 @@ def train(
         observer.epoch(position.epoch, position.curves[-1])
         observer.progress(pace.progress(position))
     observer.checkpoint(_state(run, position), pace.step)
-    if position.best_module is not None:
+    # A job resumed without early stopping still carries the best parameters of the one before; they are not its own.
+    if position.best_module is not None and _early_stopping(run.options) is not None:
         run.module.load_state_dict(position.best_module)
     return Outcome(finished=True, curves=position.curves)
 

@@ -111,3 +111,13 @@ def test_early_stopping_keeps_the_parameters_of_the_best_epoch(content: Content)
     assert len(losses) == best + 3 < 60
     assert run.validation is not None
     assert math.isclose(run.family.evaluate(run.module, run.validation)["loss"], losses[best], rel_tol=1e-6)
+
+
+def test_a_run_continued_without_early_stopping_keeps_what_it_learned_since(content: Content) -> None:
+    notes = Notes()
+    train(prepared(content, early_stopping={"patience": 5}), notes)
+    continued = prepared(content, epochs=6)
+    outcome = train(continued, Notes(), resume=notes.state(-1))
+    assert continued.validation is not None
+    loss = continued.family.evaluate(continued.module, continued.validation)["loss"]
+    assert math.isclose(loss, outcome.curves[-1]["validation_loss"], rel_tol=1e-6)
