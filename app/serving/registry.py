@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import structlog
@@ -20,7 +20,7 @@ from app.serving import sessions
 from app.serving.sessions import LoadedModel
 from models.artifacts.versions import ModelListing, Versions
 from models.catalog import Catalog
-from models.contract.errors import QueueUnavailable, StoreUnavailable, VersionNotFound
+from models.contract.errors import ModelNotFound, QueueUnavailable, StoreUnavailable, VersionNotFound
 
 BELIEVED_SECONDS = 1.0
 RECONNECT_SECONDS = 1.0
@@ -54,6 +54,7 @@ class Registry:
         self._largest_bytes = largest_bytes
         self._clock = clock
         self._known: dict[str, _Known] = {}
+        self._forgotten = 0
         self._loaded: OrderedDict[Key, LoadedModel] = OrderedDict()
         self._loading: dict[Key, asyncio.Task[LoadedModel]] = {}
 
@@ -104,6 +105,7 @@ class Registry:
 
     def forget(self, model: str | None) -> None:
         """Believe nothing of ``model``, or of any model, until the store was asked again."""
+        self._forgotten += 1
         if model is None:
             self._known.clear()
         else:
@@ -119,6 +121,7 @@ class Registry:
                 await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _look_up(self, model: str) -> ModelListing:
+        forgotten = self._forgotten
         try:
             listing = await to_thread.run_sync(self._versions.listing, model)
         except StoreUnavailable:
@@ -126,10 +129,19 @@ class Registry:
             if model not in self._known:
                 raise
             listing = self._known[model].listing
-        self._known[model] = _Known(listing, self._clock() + BELIEVED_SECONDS)
-        for key in [key for key in self._loaded if key[0] == model and key[1] not in listing.versions]:
-            del self._loaded[key]
+        except ModelNotFound:
+            self._known.pop(model, None)
+            self._unload(model, ())
+            raise
+        # What was read while a change was announced may be from before it: good for this request, not for later ones.
+        if forgotten == self._forgotten:
+            self._known[model] = _Known(listing, self._clock() + BELIEVED_SECONDS)
+        self._unload(model, listing.versions)
         return listing
+
+    def _unload(self, model: str, but: Collection[int]) -> None:
+        for key in [key for key in self._loaded if key[0] == model and key[1] not in but]:
+            del self._loaded[key]
 
     async def _load(self, key: Key) -> LoadedModel:
         started = time.perf_counter()

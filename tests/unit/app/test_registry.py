@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
 from app.dependencies import Services
 from app.serving.registry import BELIEVED_SECONDS, Registry
+from models.artifacts.versions import ModelListing
 from models.contract.errors import ModelNotFound, StoreUnavailable, VersionNotFound
 from unit.app.publishing import Publisher
 
@@ -79,6 +81,52 @@ async def test_announced_change_is_followed_at_once(services: Services, publishe
     await services.queue.announce("tiny")
     await asyncio.sleep(0.1)
     assert await services.registry.resolve("tiny", None) == 1
+
+
+async def test_change_announced_during_a_look_up_is_not_missed(
+    registry: Registry, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was read before the change is not believed after it."""
+    publisher.publish()
+    publisher.publish(job="job_2")
+    reading, changed = threading.Event(), threading.Event()
+    listing = publisher.versions.listing
+
+    def slow(model: str) -> ModelListing:
+        found = listing(model)
+        reading.set()
+        changed.wait(5)
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(publisher.versions, "listing", slow)
+        early = asyncio.create_task(registry.resolve("tiny", None))
+        await asyncio.to_thread(reading.wait, 5)
+    publisher.versions.set_alias("tiny", "production", 1)
+    registry.forget("tiny")
+    changed.set()
+    assert await early == 2
+    assert await registry.resolve("tiny", None) == 1
+
+
+async def test_deleted_model_leaves_memory(
+    registry: Registry, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its last version, and for good: it does not come back when the store is away."""
+    publisher.publish()
+    await registry.find("tiny", None)
+    publisher.versions.delete("tiny", 1)
+    registry.forget("tiny")
+    with pytest.raises(ModelNotFound):
+        await registry.find("tiny", None)
+    assert registry.loaded_count == 0
+
+    def away(_: str) -> None:
+        raise StoreUnavailable("It is away.")
+
+    monkeypatch.setattr(publisher.versions, "listing", away)
+    with pytest.raises(StoreUnavailable):
+        await registry.find("tiny", None)
 
 
 async def test_missing_is_never_remembered(registry: Registry, publisher: Publisher) -> None:
