@@ -35,6 +35,8 @@ async def read_form(request: Request) -> FormData:
         return await parser.parse()
     except MultiPartException as error:
         raise MalformedBody(f"The body is no multipart form: {error.message}") from error
+    except UnicodeError as error:  # some charsets fail in ways of their own
+        raise MalformedBody(f"The body is no multipart form in the charset it names: {error}.") from error
 
 
 async def _whole(request: Request, closing: bytes) -> AsyncGenerator[bytes]:

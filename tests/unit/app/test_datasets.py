@@ -226,3 +226,14 @@ async def test_full_temporary_folder_is_said(client: httpx.AsyncClient, monkeypa
     assert (answer.status_code, answer.json()["code"]) == (503, "store_full")
     monkeypatch.undo()
     assert (await _upload(client, GOOD)).status_code == 201
+
+
+@pytest.mark.parametrize(("charset", "value"), [("undefined", b"a"), ("idna", b"xn--a..b"), ("punycode", b"a-!")])
+async def test_form_that_cannot_be_read_in_its_charset_is_refused(
+    client: httpx.AsyncClient, charset: str, value: bytes
+) -> None:
+    """Python knows charsets that fail otherwise than the rest."""
+    part = b'--x\r\nContent-Disposition: form-data; name="name"\r\n\r\n' + value + b"\r\n--x--\r\n"
+    headers = {"Content-Type": f"multipart/form-data; boundary=x; charset={charset}"}
+    answer = await client.post("/v1/datasets", content=part, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed_body")
