@@ -18,7 +18,7 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from models.contract.errors import ParityFailed
+from models.contract.errors import ParityFailed, TrainingDiverged
 from models.contract.task import Array, Arrays
 from models.contract.tensors import TOLERANCES, PartSignature
 from models.family import Export, Family
@@ -111,6 +111,7 @@ def check_parity(
 
     Raises:
         ParityFailed: an output differs by more than its tolerance, or has another shape; says at which sizes.
+        TrainingDiverged: the trained model itself answers with what is not a number.
     """
     session = open_session(graph)
     reference = (export.reference or export.module).eval()
@@ -144,6 +145,12 @@ def _differences(
     differences: dict[str, float] = {}
     for output in signature.outputs:
         expected, actual = wanted[output.name], found[output.name]
+        if np.isnan(expected.astype(np.float64)).any():
+            message = (
+                f"Output '{output.name}' of the trained model itself is not a number at {sizes}: the last steps "
+                "diverged; take smaller steps or scale the data. The version was not published."
+            )
+            raise TrainingDiverged(message)
         if expected.shape != actual.shape:
             message = (
                 f"Output '{output.name}' of part '{part}' is {actual.shape} instead of {expected.shape} at {sizes}."

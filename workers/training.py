@@ -97,7 +97,7 @@ def train(
     """Train to the end of the plan, or until ``should_stop``; a checkpoint is written in either case.
 
     Raises:
-        TrainingDiverged: the loss is not finite; names the step and what to change.
+        TrainingDiverged: a metric is not finite; names the step and what to change.
     """
     position = _restore(run, resume) if resume is not None else _Position()
     pace = _Pace(clock, run.plan, position)
@@ -114,7 +114,7 @@ def train(
                 observer.progress(pace.progress(position))
             if pace.due(checkpoint_seconds, "checkpoint"):
                 observer.checkpoint(_state(run, position), pace.step)
-        _end_epoch(run, position)
+        _end_epoch(run, position, pace.step)
         observer.epoch(position.epoch, position.curves[-1])
         observer.progress(pace.progress(position))
     observer.checkpoint(_state(run, position), pace.step)
@@ -125,22 +125,21 @@ def train(
 
 
 def _learn(run: Run, position: _Position, indices: torch.Tensor, step: int) -> None:
-    metrics = run.learner.step(run.train.take(indices))
+    metrics = {name: float(value) for name, value in run.learner.step(run.train.take(indices)).items()}
+    _check_finite(run.options, metrics, step + 1)
     for name, value in metrics.items():
-        number = float(value)
-        if not math.isfinite(number):
-            raise _diverged(run.options, name, number, step)
-        position.sums[name] = position.sums.get(name, 0.0) + number * len(indices)
+        position.sums[name] = position.sums.get(name, 0.0) + value * len(indices)
     position.seen += len(indices)
     position.batch += 1
 
 
-def _end_epoch(run: Run, position: _Position) -> None:
+def _end_epoch(run: Run, position: _Position, step: int) -> None:
     """Close the epoch: means, validation, and whether it was the best so far."""
     point = {name: total / position.seen for name, total in position.sums.items()}
     if run.validation is not None:
         scores = run.family.evaluate(run.module, run.validation)
         point |= {f"validation_{name}": value for name, value in scores.items()}
+        _check_finite(run.options, point, step)
     position.epoch += 1
     position.curves.append({"epoch": float(position.epoch), **point})
     position.batch, position.seen, position.sums = 0, 0, {}
@@ -163,10 +162,14 @@ def _stopped_early(options: TrainingOptions, position: _Position) -> bool:
     return rule is not None and position.epochs_since_best >= rule.patience
 
 
-def _diverged(options: TrainingOptions, name: str, value: float, step: int) -> TrainingDiverged:
+def _check_finite(options: TrainingOptions, metrics: Mapping[str, float], step: int) -> None:
+    wrong = next(((name, value) for name, value in metrics.items() if not math.isfinite(value)), None)
+    if wrong is None:
+        return
     rate = getattr(options, "learning_rate", None)
     remedy = f"lower training.learning_rate (now {rate}) or set training.gradient_clip" if rate else "scale the data"
-    return TrainingDiverged(f"{name} became {value} at step {step + 1}; {remedy}.")
+    message = f"{wrong[0]} became {wrong[1]} at step {step}; {remedy}."
+    raise TrainingDiverged(message)
 
 
 def _state(run: Run, position: _Position) -> State:
@@ -203,7 +206,8 @@ class _Pace:
         elapsed, done = self._clock() - self._start[0], self.step - self._start[1]
         left = elapsed / done * (self._plan.steps - self.step) if done else None
         means = {name: total / position.seen for name, total in position.sums.items()}
-        metrics = means or {key: value for key, value in position.curves[-1].items() if key != "epoch"}
+        newest = position.curves[-1] if position.curves else {}
+        metrics = means or {key: value for key, value in newest.items() if key != "epoch"}
         return Progress(
             epoch=position.epoch,
             epochs=self._plan.epochs,

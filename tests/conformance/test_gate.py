@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.contract.errors import ParityFailed
+from models.contract.errors import ParityFailed, TrainingDiverged
 from models.contract.tensors import PartSignature, TensorSignature
 from models.family import Export, Family
 from workers.exporting import check_parity, export_part, traced_sizes
@@ -113,6 +113,13 @@ def test_gate_refuses_a_recurrent_layer_that_the_exporter_froze() -> None:
     """A trap of the real exporter: traced, ``nn.RNN`` keeps the example's size without a word."""
     with pytest.raises(ParityFailed, match="cannot be run with"):
         _gate(Export(_Recurrent(), SIGNATURE))
+
+
+def test_gate_tells_a_model_that_diverged_from_an_export_that_is_wrong() -> None:
+    """Where the trained model itself has no answer, the exporter is not to blame."""
+    ruined = _Mean(scale=float("nan"))
+    with pytest.raises(TrainingDiverged, match="'values' of the trained model itself is not a number"):
+        _gate(Export(ruined, SIGNATURE))
 
 
 def test_gate_says_that_nothing_was_published() -> None:

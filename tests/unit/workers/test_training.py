@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from models.catalog import Catalog
 from models.contract.errors import TrainingDiverged
 from models.contract.jobs import Progress
 from models.data.kind import Content
-from models.family import State
+from models.family import Learner, Metrics, State
 from workers.training import Run, prepare, train
 
 
@@ -101,6 +102,30 @@ def test_a_loss_that_is_not_finite_names_the_step_and_the_remedy(content: Conten
     run = prepared(content, config, epochs=50, optimizer="momentum", learning_rate=100.0, schedule="constant")
     with pytest.raises(TrainingDiverged, match=r"at step \d+; lower training.learning_rate \(now 100.0\)"):
         train(run, Notes())
+
+
+def test_a_validation_loss_ruined_by_the_last_step_is_a_divergence(content: Content) -> None:
+    config: dict[str, object] = {"hidden_sizes": [64] * 20, "activation": "leaky_relu", "normalization": "none"}
+    options = {"epochs": 1, "batch_size": 400, "optimizer": "sgd", "learning_rate": 100.0, "schedule": "constant"}
+    with pytest.raises(TrainingDiverged, match=r"^validation_loss became nan at step 4; lower training.learning_rate"):
+        train(prepared(content, config, **options), Notes())
+
+
+def test_a_learner_without_metrics_is_reported_as_well(content: Content) -> None:
+    class Silent(Learner[object]):
+        def step(self, batch: object) -> Metrics:
+            del batch
+            return {}
+
+        def state(self) -> State:
+            return {}
+
+        def restore(self, state: State) -> None:
+            del state
+
+    notes, ticks = Notes(), iter(range(10_000))
+    train(replace(prepared(content), learner=Silent()), notes, clock=lambda: float(next(ticks)))
+    assert notes.seen[0].metrics == {}
 
 
 def test_early_stopping_keeps_the_parameters_of_the_best_epoch(content: Content) -> None:
