@@ -32,7 +32,7 @@ from models.contract.errors import (
 )
 from models.contract.jobs import JobState, JobSubmission
 
-EVENT_ID = re.compile(r"\d{1,19}(-\d{1,19})?")
+EVENT_ID = re.compile(r"[0-9]{1,19}(-[0-9]{1,19})?")
 FROM_THE_START = "0-0"
 HEARTBEAT_SECONDS = 15.0
 BODY_ERRORS = (MalformedBody, UnsupportedMedia, PayloadTooLarge)
