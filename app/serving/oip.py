@@ -95,12 +95,16 @@ def _outputs(signature: PartSignature, request: OipRequest) -> list[TensorSignat
     if request.outputs is None:
         return list(signature.outputs)
     given = {tensor.name: tensor for tensor in signature.outputs}
+    seen: set[str] = set()
     for index, output in enumerate(request.outputs):
         if output.name not in given:
             known = ", ".join(given)
             raise ValidationFailed.at(
                 f"/outputs/{index}/name", f"there is no output '{output.name}'; there are: {known}"
             )
+        if output.name in seen:
+            raise ValidationFailed.at(f"/outputs/{index}/name", f"the output '{output.name}' is asked for twice")
+        seen.add(output.name)
     return [given[output.name] for output in request.outputs]
 
 
@@ -135,6 +139,7 @@ def _array(given: OipInput, wanted: TensorSignature, index: int) -> Array:
     shape = tuple(given.shape)
     if not isinstance(given.data, list):
         raise ValidationFailed.at(pointer, "must be a list of values")
+    _check_values(cast("list[object]", given.data), len(shape), wanted, pointer)
     try:
         values = np.asarray(cast("list[object]", given.data))
     except (ValueError, OverflowError) as error:
@@ -142,6 +147,19 @@ def _array(given: OipInput, wanted: TensorSignature, index: int) -> Array:
     if values.size != math.prod(shape) or (values.ndim > 1 and values.shape != shape):
         raise ValidationFailed.at(pointer, f"has the shape {list(values.shape)}; {list(shape)} was announced")
     return _cast(values, np.dtype(wanted.dtype), pointer).reshape(shape)
+
+
+def _check_values(values: list[object], axes: int, wanted: TensorSignature, pointer: str) -> None:
+    """Refuse text before numpy makes every value as wide as the longest, and lists deeper than ``axes``."""
+    kinds = set(map(type, values))
+    if str in kinds:
+        raise ValidationFailed.at(pointer, f"holds something that is not {DATATYPES[wanted.dtype]}")
+    if list in kinds:
+        if axes <= 1:
+            raise ValidationFailed.at(pointer, f"is nested deeper than the shape says; '{wanted.name}' has fewer axes")
+        for value in values:
+            if isinstance(value, list):
+                _check_values(cast("list[object]", value), axes - 1, wanted, pointer)
 
 
 def _cast(values: Array, dtype: np.dtype[np.generic], pointer: str) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import httpx
@@ -76,6 +77,7 @@ async def test_part_is_chosen_by_parameter(client: httpx.AsyncClient) -> None:
         ({"inputs": [{**IMAGES, "name": "pictures"}]}, "there are: images"),
         ({"inputs": [IMAGES, IMAGES]}, "comes twice"),
         ({"inputs": [IMAGES], "outputs": [{"name": "scores"}]}, "there are: logits, probabilities"),
+        ({"inputs": [IMAGES], "outputs": [{"name": "logits"}] * 2}, "asked for twice"),
         ({"inputs": [{**IMAGES, "datatype": "FP64"}]}, "takes FP32"),
         ({"inputs": [{**IMAGES, "datatype": "BYTES"}]}, "takes FP32"),
         ({"inputs": [{**IMAGES, "shape": [1, 4]}]}, "2 axes"),
@@ -127,3 +129,17 @@ async def test_nested_beyond_numpy_is_refused(client: httpx.AsyncClient) -> None
         data = [data]
     answer = await client.post(INFER, json={"inputs": [{**IMAGES, "data": data}]})
     assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("nest", [0, 1, 3])
+async def test_long_text_among_the_values_costs_no_memory(client: httpx.AsyncClient, nest: int) -> None:
+    """An array of text is as wide as its longest: this one would take 80 MB."""
+    data: list[Any] = ["x" * 100_000, *[1] * 200]
+    for _ in range(nest):
+        data = [data]
+    tracemalloc.start()
+    answer = await client.post(INFER, json={"inputs": [{**IMAGES, "data": data}]})
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert answer.status_code == 400
+    assert peak_bytes < 10_000_000
