@@ -61,12 +61,18 @@ class GradientLearner(Learner[BatchT]):
         }
 
     def restore(self, state: State) -> None:
-        """Continue from ``state``."""
+        """Continue from ``state``, with the penalties and rates of these options rather than of those saved."""
         saved = cast("dict[str, Any]", state)
         self._module.load_state_dict(saved["module"])
+        chosen = [{key: value for key, value in group.items() if key != "params"} for group in self._groups()]
         self._optimizer.load_state_dict(saved["optimizer"])
+        for group, own in zip(self._groups(), chosen, strict=True):
+            group.update(own)
         self._step = saved["step"]
         self._generator.set_state(saved["generator"])
+
+    def _groups(self) -> list[dict[str, Any]]:
+        return self._optimizer.param_groups
 
     def _add_l1(self) -> None:
         """Add the (sub)gradient of l1 Σ |w|: l1 sign(w) (Goodfellow Eq. 7.20)."""

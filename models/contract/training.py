@@ -72,7 +72,7 @@ class EarlyStopping(Options):
 class GradientTraining(TrainingOptions):
     """Options of every family trained by gradient steps."""
 
-    kept_on_resume: ClassVar[frozenset[str]] = frozenset({"seed", "batch_size", "optimizer"})
+    kept_on_resume: ClassVar[frozenset[str]] = frozenset({"seed", "batch_size", "optimizer", "momentum"})
 
     epochs: int = Field(default=10, ge=1, le=100_000, description="Passes over the training split.")
     batch_size: int = Field(default=128, ge=1, le=65_536, description="Examples per step.")

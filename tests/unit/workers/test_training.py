@@ -146,3 +146,15 @@ def test_a_run_continued_without_early_stopping_keeps_what_it_learned_since(cont
     assert continued.validation is not None
     loss = continued.family.evaluate(continued.module, continued.validation)["loss"]
     assert math.isclose(loss, outcome.curves[-1]["validation_loss"], rel_tol=1e-6)
+
+
+def test_a_run_continued_with_another_penalty_takes_it(content: Content) -> None:
+    notes = Notes()
+    train(prepared(content, epochs=1), notes)
+    plain, decayed = prepared(content, epochs=2), prepared(content, epochs=2, l2=10.0)
+    for run in (plain, decayed):
+        train(run, Notes(), resume=notes.state(-1))
+    norms = [
+        sum(float(weight.square().sum()) for weight in parameters(run) if weight.ndim > 1) for run in (plain, decayed)
+    ]
+    assert norms[1] < norms[0]
