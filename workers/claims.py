@@ -106,7 +106,6 @@ if job[6] == '1' and job[7] ~= '1' then state = 'cancelled'
 elseif tonumber(job[4]) >= tonumber(job[5]) then
   state = 'failed'
   redis.call('HSET', KEYS[1], 'error', ARGV[3])
-  data['error'] = cjson.decode(ARGV[3])
 end
 data['state'] = state
 redis.call('HSET', KEYS[1], 'state', state)
@@ -114,7 +113,10 @@ if state ~= 'queued' then
   redis.call('HSET', KEYS[1], 'finished', ARGV[2])
   redis.call('SREM', KEYS[3], ARGV[4])
 end
-redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[5], '*', 'event', 'state', 'data', cjson.encode(data))
+local event = cjson.encode(data)
+-- The problem goes in as it is: decoded and encoded by cjson, its empty lists would become objects.
+if state == 'failed' then event = string.sub(event, 1, -2) .. ',"error":' .. ARGV[3] .. '}' end
+redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[5], '*', 'event', 'state', 'data', event)
 return state
 """
 

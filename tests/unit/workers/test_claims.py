@@ -89,7 +89,7 @@ def test_the_last_attempt_lost_fails_the_job(redis: Redis, submit: Submit) -> No
         lapse(redis, ref)
         assert reap(redis, ref, LOST) is expected
     assert orjson.loads(redis.hget(ref.keys[0], "error") or "{}")["code"] == "worker_lost"
-    assert events(redis, ref)[-1][1]["error"] == LOST.problem() | {"errors": {}}
+    assert events(redis, ref)[-1][1]["error"] == LOST.problem()
     assert not redis.smembers(JobKeys("default").active())
 
 
