@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import Match
 from starlette.types import Scope
 
 from app.schemas import OipError, Problem
@@ -22,6 +23,7 @@ from models.contract.errors import LecternError
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "5"
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 CLIENT_LEFT = 499
 """What logs and metrics show for a request whose client left; nobody receives it."""
 
@@ -142,7 +144,17 @@ async def _framework(request: Request, error: Exception) -> Response:
         413: errors.PayloadTooLarge(str(raised.detail)),
     }
     found = named.get(raised.status_code, errors.MalformedBody(str(raised.detail)))
-    return response(found, request.scope, raised.headers)
+    headers = {"Allow": _allowed(request)} if isinstance(found, errors.MethodNotAllowed) else raised.headers
+    return response(found, request.scope, headers)
+
+
+def _allowed(request: Request) -> str:
+    """Return the methods that the path takes; the router's own list has those of one route, and several share it."""
+    routes = request.app.router.routes
+    matches = {
+        method: [route.matches({**request.scope, "method": method})[0] for route in routes] for method in METHODS
+    }
+    return ", ".join(method for method, found in matches.items() if Match.FULL in found)
 
 
 async def _left(_: Request, __: Exception) -> Response:
