@@ -32,6 +32,7 @@ from models.contract.errors import (
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 JSON_TYPES = re.compile(r"application/([a-z0-9.-]+\+)?json")
+PLAIN_ENCODINGS = frozenset({"", "identity"})
 
 Body = TypeVar("Body", bound=Options)
 
@@ -70,7 +71,14 @@ After = Annotated[str | None, Query(max_length=200, description="`next` of the p
 
 
 def media_type(request: Request) -> str:
-    """Return the media type of the body without its parameters, empty if none is given."""
+    """Return the media type of the body without its parameters, empty if none is given.
+
+    Raises:
+        UnsupportedMedia: the body is compressed.
+    """
+    encoding = request.headers.get("content-encoding", "").strip().lower()
+    if encoding not in PLAIN_ENCODINGS:
+        raise UnsupportedMedia(f"A body with the Content-Encoding '{encoding[:50]}' is not read; send it as it is.")
     return request.headers.get("content-type", "").split(";")[0].strip().lower()
 
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.dependencies import ModelName, Serving, model_name, services
+from app.dependencies import ModelName, Serving, media_type, model_name, services
 from app.openapi import json_request
 from app.problems import documented_oip
 from app.schemas import OipAnswer, OipLive, OipModel, OipModelReady, OipReady, OipRequest, OipServer
@@ -21,17 +21,19 @@ from models.contract.errors import (
     ModelDamaged,
     ModelNotFound,
     PayloadTooLarge,
+    UnsupportedMedia,
     VersionNotFound,
 )
 
 MODEL = "/v2/models/{model}"
 VERSION = "/v2/models/{model}/versions/{version}"
+BODY_ERRORS = (MalformedBody, PayloadTooLarge, UnsupportedMedia)
 MODEL_ERRORS = (ModelNotFound, VersionNotFound, ModelDamaged)
 
 INFER: dict[str, Any] = {
     "summary": "Run a part on tensors",
     "openapi_extra": json_request(OipRequest),
-    "responses": {200: {"model": OipAnswer}, **documented_oip(MalformedBody, PayloadTooLarge, *MODEL_ERRORS)},
+    "responses": {200: {"model": OipAnswer}, **documented_oip(*BODY_ERRORS, *MODEL_ERRORS)},
 }
 
 router = APIRouter(tags=["open inference protocol"])
@@ -79,6 +81,7 @@ async def model_metadata(services: Serving, model: ModelName, version: str | Non
 async def infer(request: Request) -> Response:
     """Run one part on the tensors of the body."""
     serving = services(request)
+    media_type(request)  # refuses a compressed body; the rest is taken for JSON whatever it is called
     model = model_name(request.path_params["model"])
     loaded = await serving.registry.find(model, request.path_params.get("version"))
     outcome = "failed"

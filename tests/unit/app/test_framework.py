@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+
 import httpx
 import pytest
+
+from unit.app.publishing import Publisher
 
 
 async def test_unknown_path_is_a_problem(client: httpx.AsyncClient) -> None:
@@ -51,6 +55,28 @@ async def test_wrong_query_is_a_validation_problem(client: httpx.AsyncClient, qu
     answer = await client.get(f"/v1/jobs?{query}")
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == f"/{query.partition('=')[0]}"
+
+
+@pytest.mark.parametrize(
+    ("path", "media"),
+    [
+        ("/v1/jobs", "application/json"),
+        ("/v1/datasets", "multipart/form-data; boundary=x"),
+        ("/v1/models/tiny/classify", "application/json"),
+        ("/v2/models/tiny/infer", "application/json"),
+    ],
+)
+async def test_compressed_body_is_named_as_what_is_wrong(
+    client: httpx.AsyncClient, publisher: Publisher, path: str, media: str
+) -> None:
+    """Not taken for broken JSON."""
+    publisher.publish()
+    headers = {"Content-Type": media, "Content-Encoding": "gzip"}
+    answer = await client.post(path, content=gzip.compress(b"{}"), headers=headers)
+    assert (answer.status_code, "gzip" in answer.text) == (415, True)
+    assert (
+        await client.post(path, content=b"{", headers={**headers, "Content-Encoding": "identity"})
+    ).status_code == 400
 
 
 async def test_given_request_id_is_echoed(client: httpx.AsyncClient) -> None:
