@@ -37,8 +37,15 @@ def checked_key(key: str | None) -> str | None:
 
 
 def digest(body: BaseModel, *context: str) -> str:
-    """Return what tells one request body from another, whatever the order of its fields."""
-    canonical = orjson.dumps([*context, body.model_dump(mode="json")], option=orjson.OPT_SORT_KEYS)
+    """Return what tells one request body from another, whatever the order of its fields.
+
+    Raises:
+        ValidationFailed: it is nested deeper than any option.
+    """
+    try:
+        canonical = orjson.dumps([*context, body.model_dump(mode="json")], option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError as error:
+        raise ValidationFailed(f"The body cannot be compared with another: {error}.") from error
     return hashlib.sha256(canonical).hexdigest()
 
 

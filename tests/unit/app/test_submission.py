@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import httpx
+import orjson
 import pytest
 
 from app.dependencies import Services
@@ -111,3 +112,15 @@ async def test_families_state_schemas_with_defaults(client: httpx.AsyncClient) -
     assert family["verbs"] == ["classify"]
     listed = (await client.get("/v1/families?limit=1")).json()
     assert len(listed["items"]) == 1
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/jobs/{job}/resume"])
+@pytest.mark.parametrize("depth", [100, 252, 254, 900])
+async def test_deep_nesting_is_refused(client: httpx.AsyncClient, path: str, depth: int) -> None:
+    """Also where one library still reads it and another no longer writes it."""
+    job = (await client.post("/v1/jobs", json=BODY)).json()["id"]
+    await client.post(f"/v1/jobs/{job}/cancel")
+    deep = orjson.Fragment("[" * depth + "]" * depth)
+    body = {"training": {"x": deep}} | ({} if "{" in path else BODY)
+    answer = await client.post(path.format(job=job), content=orjson.dumps(body))
+    assert answer.status_code in (409, 422), answer.text  # the job has no checkpoint, which is looked at before options
