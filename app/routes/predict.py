@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 from pydantic import BaseModel
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Scope
@@ -36,7 +36,7 @@ async def predict(request: Request) -> Response:
     except LecternError as error:
         outcome = error.code
         raise
-    except ClientLeft:
+    except (ClientLeft, ClientDisconnect):
         outcome = "client_left"
         return problems.client_left()
     finally:

@@ -8,6 +8,7 @@ import io
 import httpx
 import numpy as np
 import pytest
+from fastapi import FastAPI
 from PIL import Image
 
 from app.dependencies import Services
@@ -198,3 +199,22 @@ async def test_predictions_are_counted_by_outcome(client: httpx.AsyncClient, pub
     assert 'model="other"' not in text
     assert "lectern_models_loaded 1.0" in text
     assert 'route="/v1/models/{model}/{verb}"' in text
+
+
+async def test_client_that_leaves_while_it_sends_is_no_failure(
+    gateway: FastAPI, client: httpx.AsyncClient, publisher: Publisher
+) -> None:
+    """Nor is one that leaves later."""
+    publisher.publish()
+    path = "/v1/models/tiny/classify"
+    scope = {"type": "http", "method": "POST", "path": path, "headers": [], "query_string": b""}
+
+    async def receive() -> dict[str, str]:
+        return {"type": "http.disconnect"}
+
+    async def send(_: object) -> None:
+        pass
+
+    await gateway(scope, receive, send)
+    text = (await client.get("/metrics")).text
+    assert 'lectern_predictions_total{model="tiny",outcome="client_left",verb="classify",version="1"} 1.0' in text
