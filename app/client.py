@@ -16,8 +16,9 @@ from typing import Any, Self, TypeVar, cast
 from urllib.parse import quote, urlsplit
 
 import httpx
+from pydantic import ValidationError
 
-from app.client_records import Dataset, Event, Job, Json, Model, ModelCard, Reply
+from app.client_records import Dataset, Event, Job, Json, Model, ModelCard, Problem, Reply
 from models.contract.errors import FieldError
 
 OnSent = Callable[[int], None]
@@ -67,8 +68,8 @@ class Client:
             ClientError: ``base_url`` is no http URL.
         """
         self.base_url = base_url.rstrip("/")
-        parts = urlsplit(base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        host = _host(base_url)
+        if not host:
             message = f"'{base_url}' is no URL of a gateway; it looks like {DEFAULT_URL}."
             raise ClientError(message, "invalid_url")
         self._timeout_seconds = timeout_seconds
@@ -76,7 +77,7 @@ class Client:
             base_url=self.base_url,
             timeout=timeout_seconds,
             transport=transport,
-            trust_env=not _is_loopback(parts.hostname),  # a proxy for the world is none for this machine
+            trust_env=not _is_loopback(host),  # a proxy for the world is none for this machine
         )
 
     def __enter__(self) -> Self:
@@ -237,14 +238,21 @@ class Client:
         items: list[R] = []
         query = dict(params or {})
         while True:
-            page = self._json("GET", path, params=query)
-            items += [record.model_validate(item) for item in cast("list[Json]", page["items"])]
-            if not page.get("next"):
+            page = self._one(_Page, "GET", path, params=query)
+            items += [self._record(record, item) for item in page.items]
+            if not page.next:
                 return items
-            query["after"] = str(page["next"])
+            query["after"] = page.next
 
     def _one(self, record: type[R], method: str, path: str, **options: Any) -> R:
-        return record.model_validate(self._json(method, path, **options))
+        return self._record(record, self._json(method, path, **options))
+
+    def _record(self, record: type[R], value: object) -> R:
+        try:
+            return record.model_validate(value)
+        except ValidationError as error:
+            message = f"{self.base_url} answered with other JSON than expected; is this a Lectern gateway?"
+            raise ClientError(message, "not_a_gateway") from error
 
     def _json(self, method: str, path: str, **options: Any) -> Json:
         reply = self._send(method, path, **options)
@@ -273,6 +281,13 @@ class Client:
         return ClientError(f"The connection to {self.base_url} broke: {reason}", "connection_broken")
 
 
+class _Page(Reply):
+    """Part of a list."""
+
+    items: tuple[Json, ...]
+    next: str | None = None
+
+
 class _Upload(io.FileIO):
     """A file that tells how much of it was read."""
 
@@ -289,6 +304,16 @@ class _Upload(io.FileIO):
 
 def _path(*steps: str) -> str:
     return "/v1/" + "/".join(quote(step, safe="") for step in steps)
+
+
+def _host(url: str) -> str | None:
+    """Return the host of an http URL, or None if it is none."""
+    try:
+        parts = urlsplit(url)
+        httpx.URL(url)
+    except (ValueError, httpx.InvalidURL):
+        return None
+    return parts.hostname if parts.scheme in ("http", "https") else None
 
 
 def _is_loopback(host: str) -> bool:
@@ -317,9 +342,10 @@ def _problem(reply: httpx.Response) -> ClientError:
         body = reply.json()
     except ValueError:
         return ClientError(f"{fallback}; is this a Lectern gateway?", "not_a_gateway", reply.status_code)
-    problem = cast("dict[str, Any]", body) if isinstance(body, dict) else {}
-    errors = tuple(
-        FieldError(str(item.get("pointer", "")), str(item.get("detail", ""))) for item in problem.get("errors") or ()
-    )
-    detail = str(problem.get("detail") or problem.get("error") or fallback)
-    return ClientError(detail, str(problem.get("code") or "http_error"), reply.status_code, errors)
+    given = cast("dict[str, Any]", body) if isinstance(body, dict) else {}
+    detail = str(given.get("detail") or given.get("error") or fallback)
+    try:
+        problem = Problem.model_validate(given)
+    except ValidationError:  # of something else that speaks JSON
+        return ClientError(detail, "http_error", reply.status_code)
+    return ClientError(detail, problem.code or "http_error", reply.status_code, problem.fields())

@@ -64,9 +64,24 @@ def test_a_refused_connection_says_how_to_start_a_gateway() -> None:
     assert caught.value.detail == f"No gateway answers at {url}; start one with `lectern up`."
 
 
-def test_what_is_no_url_is_refused_at_once() -> None:
+@pytest.mark.parametrize("url", ["localhost:8000", "http://[::1", "http://a\x00b", "http://a:port", "http://", ""])
+def test_what_is_no_url_is_refused_at_once(url: str) -> None:
     with pytest.raises(ClientError, match="is no URL of a gateway"):
-        Client("localhost:8000")
+        Client(url)
+
+
+@pytest.mark.parametrize("body", [[1, 2], {"a": 1}, {"items": [1]}, {"items": {}}, {"items": [{}]}, None])
+def test_other_json_on_the_port_is_named(body: object) -> None:
+    error = failure_of(lambda _: httpx.Response(200, json=body))
+    assert error.code == "not_a_gateway"
+    assert "is this a Lectern gateway?" in error.detail
+
+
+@pytest.mark.parametrize("body", [[1], {"errors": ["x"]}, {"errors": {"a": "b"}}, {"code": 7}, {"errors": 3}])
+def test_a_refusal_in_other_json_is_told(body: object) -> None:
+    error = failure_of(lambda _: httpx.Response(404, json=body))
+    assert (error.code, error.status) == ("http_error", 404)
+    assert "404" in error.detail
 
 
 def test_a_list_is_read_to_its_end() -> None:
