@@ -8,12 +8,14 @@ taken. One reaper works at a time (a lock in Redis); it ends when its stdin does
 from __future__ import annotations
 
 import select
+import signal
 import sys
 from collections.abc import Iterable
 from typing import cast
 
 import structlog
 from celery import Celery
+from kombu.exceptions import OperationalError
 from redis import Redis
 from redis.exceptions import RedisError
 
@@ -33,6 +35,7 @@ log = structlog.get_logger()
 
 def main() -> int:
     """Look for lost jobs every few seconds until stdin ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the worker too, and the end of stdin follows
     settings = WorkerSettings()
     configure(settings.log_level)
     redis, celery = connect(settings.redis_url), make_celery(settings)
@@ -40,7 +43,7 @@ def main() -> int:
         try:
             if redis.set(LOCK, "1", nx=True, px=int(PASS_SECONDS * 900)):
                 sweep(redis, celery)
-        except (RedisError, OSError) as error:
+        except (RedisError, OperationalError, OSError) as error:
             log.warning("queue_unreachable", error=str(error))
     return 0
 
