@@ -7,6 +7,7 @@ up again by whichever worker is there next.
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -23,18 +24,24 @@ from workers.settings import WorkerSettings
 def main() -> int:
     """Run a worker; return its exit status."""
     os.environ["REMAP_SIGTERM"] = "SIGQUIT"
-    from workers.celery_app import make_celery  # noqa: PLC0415 - Celery reads REMAP_SIGTERM when it is imported
+    from celery.signals import worker_ready  # noqa: PLC0415 - Celery reads REMAP_SIGTERM when it is imported
+
+    from workers.celery_app import make_celery  # noqa: PLC0415
     from workers.tasks import register  # noqa: PLC0415
 
     settings = WorkerSettings()
     configure(settings.log_level)
     try:
         connect(settings.redis_url).ping()
+    except ValueError:  # neither the URL, which may hold a password, nor the error, which repeats pieces of it
+        sys.stderr.write("LECTERN_REDIS_URL cannot be read; write redis://[:password@]host:6379/0.\n")
+        return 1
     except RedisError as error:
-        sys.stderr.write(f"No Redis answers at {settings.redis_url} ({error}). Start one, or set LECTERN_REDIS_URL.\n")
+        sys.stderr.write(f"Redis does not answer: {error} Start one, or set LECTERN_REDIS_URL.\n")
         return 1
     celery = make_celery(settings)
     register(celery, settings)
+    worker_ready.connect(_end_at_ctrl_c)
     structlog.get_logger().info("worker_ready", slots=settings.worker_slots, threads=settings.threads())
     with subprocess.Popen([sys.executable, "-m", "workers.reaper"], stdin=subprocess.PIPE):
         arguments = [
@@ -46,6 +53,11 @@ def main() -> int:
         name = f"--hostname=lectern-{os.getpid()}@{socket.gethostname()}"
         celery.worker_main([*arguments, name, "--loglevel=WARNING", "--without-gossip", "--without-mingle"])
     return 0
+
+
+def _end_at_ctrl_c(**_: object) -> None:
+    """Let Ctrl-C do what SIGTERM does; by itself Celery would first wait for the job to end."""
+    signal.signal(signal.SIGINT, signal.getsignal(signal.SIGTERM))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,50 @@
+"""The reaper survives what it meets, and a worker says what keeps it from starting."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from kombu.exceptions import OperationalError
+from redis import Redis
+
+from workers import reaper
+
+PASSES = 3
+
+
+def test_the_reaper_goes_on_after_a_message_that_could_not_be_sent(
+    redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = iter([[[]]] * PASSES + [[[0]]])
+    swept: list[int] = []
+
+    def refuse(*_: object) -> None:
+        redis.delete(reaper.LOCK)
+        swept.append(1)
+        message = "the broker does not answer"
+        raise OperationalError(message)
+
+    monkeypatch.setenv("LECTERN_REDIS_URL", redis_url)
+    monkeypatch.setattr(reaper, "sweep", refuse)
+    monkeypatch.setattr(reaper.select, "select", lambda *_: next(waits))
+    monkeypatch.setattr(reaper.signal, "signal", lambda *_: None)
+    assert reaper.main() == 0
+    assert len(swept) == PASSES
+
+
+@pytest.mark.parametrize("url", ["redis://:sekret@127.0.0.1:1/0", "http://:sekret@127.0.0.1", "redis://:sekret/0@host"])
+def test_a_worker_without_redis_says_so_and_keeps_the_password_to_itself(url: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "workers"],
+        env=os.environ | {"LECTERN_REDIS_URL": url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert "LECTERN_REDIS_URL" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+    assert "sekret" not in ended.stdout + ended.stderr

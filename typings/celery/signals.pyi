@@ -1,0 +1,8 @@
+# What Lectern uses of Celery's signals.
+
+from collections.abc import Callable
+
+class Signal:
+    def connect(self, receiver: Callable[..., object]) -> object: ...
+
+worker_ready: Signal
