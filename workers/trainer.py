@@ -16,6 +16,7 @@ import traceback
 from typing import NoReturn
 
 import orjson
+from redis.exceptions import RedisError
 
 from models.contract.errors import LeaseLost, LecternError, TrainerCrashed
 from workers.claims import Claim, JobRef, connect
@@ -25,6 +26,7 @@ from workers.stop import STOPPED, Stop
 
 BEAT_TIMEOUT_SECONDS = 10.0
 STOP_LIMIT_SECONDS = 5.0
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory")
 
 
 def main() -> int:
@@ -45,23 +47,30 @@ def main() -> int:
         return STOPPED
     except LecternError as error:
         return _fail(claim, error)
-    except MemoryError:
-        return _fail(
-            claim,
-            TrainerCrashed("The trainer ran out of memory; lower training.batch_size or the model's size."),
-        )
+    except RedisError as error:
+        say(f"Redis does not answer ({type(error).__name__}); the job goes on from its checkpoint when it does")
+        return STOPPED
     except Exception as error:  # noqa: BLE001 - the boundary of the process: the job must learn of every failure
         say(traceback.format_exc())
-        return _fail(claim, TrainerCrashed(f"{type(error).__name__}: {error}. The job's log has the traceback."))
+        return _fail(claim, _crash(error))
 
 
 def _fail(claim: Claim, error: LecternError) -> int:
     say(f"{error.code}: {error.detail}")
     try:
         claim.fail(error)
-    except LeaseLost as lost:
-        say(lost.detail)
+    except (LeaseLost, RedisError) as lost:
+        say(str(lost))
     return 1
+
+
+def _crash(error: Exception) -> TrainerCrashed:
+    """Return what the owner of the job is told; torch reports missing memory by a ``RuntimeError``."""
+    text = str(error)
+    if isinstance(error, MemoryError) or any(mark in text for mark in OUT_OF_MEMORY):
+        return TrainerCrashed("The trainer ran out of memory; lower training.batch_size or the model's size.")
+    first = text.splitlines()[0] if text else "no message"
+    return TrainerCrashed(f"{type(error).__name__}: {first}. The job's log has the traceback.")
 
 
 def _first_line() -> bytes:
