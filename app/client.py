@@ -169,7 +169,10 @@ class Client:
             failure: ClientError | None = None
             try:
                 for event in self._stream(job_id, last):
-                    last, away_since = event.id or last, time.monotonic()
+                    away_since = time.monotonic()
+                    if event is None:
+                        continue
+                    last = event.id or last
                     yield event
                     if event.final:
                         return
@@ -222,7 +225,8 @@ class Client:
             "POST", f"{named}/{quote(verb, safe='')}", content=content, headers={"Content-Type": media_type}
         )
 
-    def _stream(self, job_id: str, last_event_id: str | None) -> Iterator[Event]:
+    def _stream(self, job_id: str, last_event_id: str | None) -> Iterator[Event | None]:
+        """Yield events, and None for each sign of life in between."""
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_event_id} if last_event_id else {})
         timeout = httpx.Timeout(self._timeout_seconds, read=EVENT_SILENCE_SECONDS)
         try:
@@ -230,7 +234,7 @@ class Client:
                 if reply.is_error:
                     reply.read()
                     raise _problem(reply)
-                yield from _parse_events(reply.iter_lines())
+                yield from _parse_events(_lines(reply.iter_text()))
         except httpx.TransportError as error:
             raise self._unreached(error) from error
 
@@ -323,13 +327,23 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _parse_events(lines: Iterator[str]) -> Iterator[Event]:
+def _lines(texts: Iterator[str]) -> Iterator[str]:
+    """Yield whole lines; httpx also cuts at characters that JSON may hold, such as U+2028."""
+    rest = ""
+    for text in texts:
+        *whole, rest = (rest + text).split("\n")
+        yield from (line.removesuffix("\r") for line in whole)
+
+
+def _parse_events(lines: Iterator[str]) -> Iterator[Event | None]:
     fields: dict[str, str] = {}
     for line in lines:
         if line:
             name, _, value = line.partition(":")
-            if name:  # a line that starts with a colon only keeps the connection open
+            if name:
                 fields[name] = value.removeprefix(" ")
+            else:  # a line that starts with a colon only keeps the connection open
+                yield None
         elif "data" in fields:
             yield Event(id=fields.get("id", ""), event=fields.get("event", "message"), data=json.loads(fields["data"]))
             fields = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -155,6 +156,32 @@ def test_a_gateway_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch) 
 
     with client_of(handler) as client, pytest.raises(ClientError, match="No gateway answers"):
         list(client.events("job"))
+
+
+def test_a_gateway_that_restarts_after_a_long_silence_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that waits in the queue has no events for hours; heartbeats say that the gateway is there."""
+    seconds = [0.0]
+    monkeypatch.setattr(app.client.time, "monotonic", lambda: seconds[0])
+
+    def quiet() -> Iterator[bytes]:
+        for _ in range(9):
+            seconds[0] += 15
+            yield b": heartbeat\n\n"
+        raise httpx.ReadError("cut")
+
+    draining = httpx.Response(503, json={"code": "draining"})
+    replies = iter([httpx.Response(200, content=quiet()), draining, httpx.Response(200, content=FINAL)])
+    with client_of(lambda _: next(replies)) as client:
+        assert [event.final for event in client.events("job")] == [True]
+
+
+def test_an_event_may_hold_any_character() -> None:
+    """Only line feeds end a line of a stream; JSON holds these as they are."""
+    line = "a\u2028b\u2029c\x85d"
+    event = f"id: 1\nevent: log\ndata: {json.dumps({'line': line}, ensure_ascii=False)}\n\n".encode()
+    pieces = [event[:40], event[40:] + FINAL]
+    with client_of(lambda _: httpx.Response(200, content=iter(pieces))) as client:
+        assert [item.data for item in client.events("job")] == [{"line": line}, {"state": "succeeded"}]
 
 
 def test_events_of_a_job_that_is_not_there_are_an_error_at_once() -> None:
