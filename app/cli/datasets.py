@@ -34,14 +34,14 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Upload files as a dataset."""
-    files = {part: Path(file) for part, file in map(assignments.split, parts)}
+    files = _files(parts)
     options = assignments.parse_options(option or ())
-    with gateway(url) as client, upload_progress(files) as on_sent:
-        try:
+    try:
+        with gateway(url) as client, upload_progress(files) as on_sent:
             dataset = client.add_dataset(name, kind, files, options, on_sent)
-        except OSError as error:
-            message = f"{error.filename} cannot be read: {error.strerror}."
-            raise CommandFailed(message) from error
+    except OSError as error:
+        message = f"{error.filename or 'A file'} cannot be read: {error.strerror}."
+        raise CommandFailed(message) from error
     _show(dataset, as_json=as_json)
 
 
@@ -75,6 +75,16 @@ def remove(name: Name, url: Url = DEFAULT_URL) -> None:
     with gateway(url) as client:
         client.delete_dataset(name)
     say(f"Deleted dataset {name}.")
+
+
+def _files(words: list[str]) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for part, file in map(assignments.split, words):
+        if part in files:
+            message = f"the part '{part}' comes more than once; send one file per part"
+            raise typer.BadParameter(message)
+        files[part] = Path(file)
+    return files
 
 
 @contextmanager

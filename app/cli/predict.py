@@ -46,7 +46,7 @@ def _read(file: str) -> bytes:
 def _check_json(body: bytes, file: str) -> None:
     try:
         json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         name = "Standard input" if file == "-" else file
         message = f"{name} is neither a PNG or JPEG image nor JSON ({error})."
         raise CommandFailed(message) from error

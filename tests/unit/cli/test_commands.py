@@ -45,6 +45,7 @@ def state(name: str) -> tuple[str, dict[str, object]]:
         ("train", "FAMILY"),
         ("datasets", "add", "mine", "--kind", "images"),
         ("datasets", "add", "mine", "--kind", "images", "train"),
+        ("datasets", "add", "mine", "--kind", "images", "train=a.npz", "train=b.npz"),
         (*TRAIN, "--set", "epochs"),
         ("models", "alias", "first", "production"),
         ("models", "alias", "first", "production", "3", "--delete"),
@@ -180,6 +181,12 @@ def test_a_file_that_is_not_there_is_named(lectern: Run, tmp_path: Path) -> None
     assert result.stderr == f"lectern: {tmp_path}/none.npz cannot be read: No such file or directory.\n"
 
 
+def test_a_name_that_no_file_can_have_is_told_too(lectern: Run) -> None:
+    result = lectern("datasets", "add", "mine", "--kind", "images", f"train={'a' * 300}")
+    assert result.exit_code == 1
+    assert result.stderr.endswith("a cannot be read: File name too long.\n")
+
+
 @pytest.mark.parametrize(
     ("body", "media_type"),
     [
@@ -199,8 +206,9 @@ def test_predict_sends_images_bare_and_json_as_it_is(
     assert canned.asked[0].headers["Content-Type"] == media_type
 
 
-def test_predict_refuses_what_is_neither_image_nor_json(lectern: Run, canned: CannedGateway) -> None:
-    result = lectern("predict", "first", "VERB", "-", stdin=b"hello")
+@pytest.mark.parametrize("body", [b"hello", b"[" * 100_000])
+def test_predict_refuses_what_is_neither_image_nor_json(lectern: Run, canned: CannedGateway, body: bytes) -> None:
+    result = lectern("predict", "first", "VERB", "-", stdin=body)
     assert result.exit_code == 1
     assert "Standard input is neither a PNG or JPEG image nor JSON" in result.stderr
     assert canned.asked == []
