@@ -102,10 +102,14 @@ class ArtifactStore:
 
 
 def _open(url: str) -> ObjectStore:
-    parsed = urlparse(url)
-    if parsed.scheme == "file":
-        return LocalStore(prefix=Path(unquote(parsed.path)), mkdir=True)
-    return from_url(url)
+    if urlparse(url).scheme != "file":
+        return from_url(url)
+    # Split by hand: ``?`` and ``#`` belong to the name of a folder.
+    folder = Path(unquote(url[len("file:") :].removeprefix("//").removeprefix("localhost")))
+    if not folder.is_absolute():
+        message = "a file URL names a folder from the root on, as in file:///home/me/store"
+        raise ValueError(message)
+    return LocalStore(prefix=folder, mkdir=True)
 
 
 @contextmanager
