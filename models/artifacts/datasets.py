@@ -64,11 +64,10 @@ class Datasets:
         return record
 
     def names(self) -> list[str]:
-        """Return the names of all datasets, built-in ones first."""
-        return [
-            *builtin.NAMES,
-            *(item.removesuffix(".json") for item in self._store.names(f"{self._project}/datasets")),
-        ]
+        """Return the names of all datasets, built-in ones first; what a file manager left in the folder is none."""
+        files = self._store.names(f"{self._project}/datasets")
+        uploaded = (file.removesuffix(".json") for file in files if file.endswith(".json"))
+        return [*builtin.NAMES, *filter(is_name, uploaded)]
 
     def record(self, name: str) -> DatasetRecord:
         """Return a dataset's record.

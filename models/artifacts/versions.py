@@ -98,7 +98,8 @@ class Versions:
 
     def models(self) -> list[str]:
         """Return the names of the models that have a version."""
-        return [name for name in self._store.folders(f"{self._project}/models") if self._numbers(name)]
+        found = self._store.folders(f"{self._project}/models")
+        return [name for name in found if is_name(name) and self._numbers(name)]
 
     def listing(self, model: str) -> ModelListing:
         """Return the versions and aliases of a model.
@@ -166,9 +167,8 @@ class Versions:
             raise VersionNotFound.named(f"version of '{model}' called", str(number), map(str, listing.versions))
         folder = f"{self._root(model)}/aliases/{alias}"
         while True:
-            names = self._store.names(folder)
-            record = int(names[-1].removesuffix(".json")) + 1 if names else 1
-            if self._store.put_if_absent(f"{folder}/{record:012d}.json", orjson.dumps({"version": number})):
+            record = max(self._records(folder), default=0) + 1
+            if self._store.put_if_absent(_alias_path(folder, record), orjson.dumps({"version": number})):
                 return
 
     def delete(self, model: str, number: int) -> None:
@@ -192,14 +192,22 @@ class Versions:
 
     def _alias(self, model: str, alias: str) -> int | None:
         folder = f"{self._root(model)}/aliases/{alias}"
-        names = self._store.names(folder)
-        return orjson.loads(self._store.get(f"{folder}/{names[-1]}"))["version"] if names else None
+        newest = max(self._records(folder), default=None)
+        return None if newest is None else orjson.loads(self._store.get(_alias_path(folder, newest)))["version"]
 
     def _numbers(self, model: str) -> list[int]:
-        names = self._store.names(f"{self._root(model)}/versions")
-        return sorted(int(name.removesuffix(".json")) for name in names)
+        return self._records(f"{self._root(model)}/versions")
+
+    def _records(self, folder: str) -> list[int]:
+        """Return the numbers of the records in ``folder``, sorted; what a file manager left there is none."""
+        stems = (name.removesuffix(".json") for name in self._store.names(folder) if name.endswith(".json"))
+        return sorted(int(stem) for stem in stems if stem.isascii() and stem.isdigit())
 
     def _root(self, model: str) -> str:
         if not is_name(model):
             raise ModelNotFound.named("model", model, self.models())
         return f"{self._project}/models/{model}"
+
+
+def _alias_path(folder: str, record: int) -> str:
+    return f"{folder}/{record:012d}.json"

@@ -357,3 +357,18 @@ def test_store_returns_what_was_put(tmp_path: Path) -> None:
     assert not store.exists("a/two")
     with pytest.raises(ObjectMissing):
         store.get("a/two")
+
+
+def test_what_a_file_manager_leaves_in_the_store_is_no_record(tmp_path: Path) -> None:
+    versions = Versions(ArtifactStore(tmp_path.as_uri()))
+    _deliver(versions, "job_1")
+    versions.set_alias("digits", "production", 1)
+    root = tmp_path / "default/models"
+    for folder in (root, root / "digits/versions", root / "digits/aliases", root / "digits/aliases/production"):
+        (folder / ".DS_Store").write_bytes(b"left")
+        (folder / "thumbs.json").write_bytes(b"left")
+        (folder / ".hidden").mkdir()
+    assert versions.models() == ["digits"]
+    versions.set_alias("digits", "production", 1)
+    assert versions.listing("digits").aliases == {"production": 1}
+    assert _deliver(versions, "job_2").version == 2
