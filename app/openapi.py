@@ -16,6 +16,7 @@ from models.catalog import Catalog
 from models.contract.errors import (
     MalformedBody,
     ModelNotFound,
+    NotAcceptable,
     PayloadTooLarge,
     UnsupportedMedia,
     VerbNotFound,
@@ -29,11 +30,15 @@ PREDICT_PATHS = ("/v1/models/{model}/{verb}", "/v1/models/{model}/versions/{vers
 PREDICT_ERRORS = (
     MalformedBody,
     UnsupportedMedia,
+    NotAcceptable,
     PayloadTooLarge,
     ModelNotFound,
     VersionNotFound,
     VerbNotFound,
 )
+PNG = "image/png"
+"""The form of pictures, for clients that accept it."""
+
 SCHEMAS = "#/components/schemas/"
 
 
@@ -73,7 +78,10 @@ def _describe(paths: Json, task: str, name: str, verb: Verb) -> None:
         content["application/json"]["schema"]["anyOf"].append(request)
         for media in verb.media:
             content[media] = {"schema": {"type": "string", "format": "binary"}}
-        schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
+        answers = operation["responses"]["200"]["content"]
+        if verb.picture:
+            answers[PNG] = {"schema": {"type": "string", "format": "binary"}}
+        schema = answers["application/json"]["schema"]
         schema["properties"]["predictions"]["items"]["anyOf"].append(answer)
 
 

@@ -32,6 +32,7 @@ STATUS: dict[type[LecternError], int] = {
     errors.MalformedBody: 400,
     errors.PayloadTooLarge: 413,
     errors.UnsupportedMedia: 415,
+    errors.NotAcceptable: 406,
     errors.ValidationFailed: 422,
     errors.InvalidDataset: 422,
     errors.WrongDatasetKind: 422,

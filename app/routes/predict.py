@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import orjson
 from pydantic import BaseModel
 from starlette.requests import ClientDisconnect, Request
@@ -11,11 +13,11 @@ from starlette.types import Scope
 
 from app import problems
 from app.dependencies import JSON_TYPES, media_type, model_name, parse_json, services
-from app.openapi import PREDICT_PATHS
+from app.openapi import PNG, PREDICT_PATHS
 from app.serving import inference
 from app.serving.inference import ClientLeft
-from models.contract.errors import LecternError, UnsupportedMedia
-from models.contract.task import Verb
+from models.contract.errors import LecternError, NotAcceptable, UnsupportedMedia
+from models.contract.task import Picture, Verb
 
 VERSION_HEADER = "Lectern-Model-Version"
 
@@ -30,8 +32,17 @@ async def predict(request: Request) -> Response:
     number = loaded.manifest.version
     outcome = "failed"
     try:
+        picture = _picture(verb, request)
         asked = _read(verb, media_type(request), await request.body())
+        if picture:
+            asked = picture.complete(loaded.served, asked)
         predictions = await inference.predict(loaded, verb, asked, serving.executor, request.is_disconnected)
+        if picture:
+            loop = asyncio.get_running_loop()
+            content = await loop.run_in_executor(serving.executor, picture.draw, loaded.served, asked, predictions)
+        else:
+            answer = {"model": model, "version": number, "predictions": predictions}
+            content = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
         outcome = "ok"
     except LecternError as error:
         outcome = error.code
@@ -41,10 +52,8 @@ async def predict(request: Request) -> Response:
         return problems.client_left()
     finally:
         serving.metrics.prediction(model, number, name, outcome)
-    content = orjson.dumps(
-        {"model": model, "version": number, "predictions": predictions}, option=orjson.OPT_SERIALIZE_NUMPY
-    )
-    return Response(content, media_type="application/json", headers={VERSION_HEADER: str(number)})
+    form = PNG if picture else "application/json"
+    return Response(content, media_type=form, headers={VERSION_HEADER: str(number)})
 
 
 class _VerbRoute(Route):
@@ -56,6 +65,16 @@ class _VerbRoute(Route):
 
 
 routes = [_VerbRoute(path, predict, methods=["POST"], include_in_schema=False) for path in PREDICT_PATHS]
+
+
+def _picture(verb: Verb, request: Request) -> Picture | None:
+    """Return how to draw the answer if the client accepts PNG and not JSON."""
+    accepted = {item.split(";")[0].strip().lower() for item in request.headers.get("accept", "").split(",")}
+    if PNG not in accepted or "application/json" in accepted:
+        return None
+    if verb.picture is None:
+        raise NotAcceptable("This verb has no picture to answer with; accept application/json.")
+    return verb.picture
 
 
 def _read(verb: Verb, given: str, body: bytes) -> BaseModel:

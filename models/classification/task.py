@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, cast
 
 import numpy as np
 from pydantic import ConfigDict, Field
 
+from models.classification.explanation import Explain, Explanation, check, everything, explain
 from models.classification.inputs import Input, arrays_of, inputs_of
 from models.contract.config import Options
-from models.contract.task import Call, Codec, Evaluation, Query, ServedModel, Split, Task, Verb
+from models.contract.task import Call, Codec, Evaluation, Picture, Prediction, Query, ServedModel, Split, Task, Verb
 from models.metrics.accuracy import accuracy
 
 PART = "classifier"
@@ -24,6 +25,7 @@ class ClassifyRequest(Options):
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     inputs: tuple[Input, ...] = Field(min_length=1, max_length=LARGEST_REQUEST, description="One item per prediction.")
+    explain: Explain | None = Field(default=None, description="What to return of the model's insides with each answer.")
     top: int = Field(default=5, ge=1, le=10_000, description="How many of the likeliest labels to return.")
 
 
@@ -41,15 +43,22 @@ class Classified(Options):
     index: int
     probability: float
     top: tuple[LabelProbability, ...]
+    explanation: Explanation | None = Field(default=None, description="Only with `explain`.")
 
 
 def classify(model: ServedModel, request: ClassifyRequest) -> Codec:
-    """Yield one run of the classifier over all inputs; return the labels by falling probability."""
-    outputs = yield Call(PART, arrays_of(model, request.inputs))
+    """Yield one run of the classifier over all inputs; return the labels by falling probability.
+
+    With ``explain`` more runs follow, and each prediction has an ``explanation``.
+    """
+    if request.explain is not None:
+        check(model, request.explain, len(request.inputs))
+    arrays = arrays_of(model, request.inputs)
+    outputs = yield Call(PART, arrays)
     classes = _classes(model)
     probabilities = outputs["probabilities"]
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, : request.top]
-    return [
+    predictions = [
         {
             "label": classes[int(ranked[0])],
             "index": int(ranked[0]),
@@ -58,10 +67,27 @@ def classify(model: ServedModel, request: ClassifyRequest) -> Codec:
         }
         for row, ranked in zip(probabilities, order, strict=True)
     ]
+    if request.explain is None:
+        return predictions
+    explanations = yield from explain(model, request.explain, arrays, order[:, 0], probabilities.max(axis=1))
+    return [
+        {**prediction, "explanation": explanation}
+        for prediction, explanation in zip(predictions, explanations, strict=True)
+    ]
 
 
 def _classes(model: ServedModel) -> list[str]:
     return cast("list[str]", model.meta["classes"])
+
+
+def _completed(model: ServedModel, request: ClassifyRequest) -> ClassifyRequest:
+    return request if request.explain else request.model_copy(update={"explain": everything(model)})
+
+
+def _drawn(model: ServedModel, request: ClassifyRequest, predictions: Sequence[Prediction]) -> bytes:
+    from models.classification.picture import draw  # noqa: PLC0415 - keeps the gateway's start fast
+
+    return draw(model, request.inputs, predictions)
 
 
 def _bare_image(data: bytes) -> ClassifyRequest:
@@ -79,6 +105,7 @@ class Classification(Task):
             prediction=Classified,
             codec=classify,
             media={"image/png": _bare_image, "image/jpeg": _bare_image},
+            picture=Picture(complete=_completed, draw=_drawn),
         )
     }
 

@@ -6,6 +6,7 @@
     ├── MalformedBody            the bytes cannot be parsed
     ├── PayloadTooLarge          more bytes, elements or pixels than the stated limit
     ├── UnsupportedMedia         a media type that the endpoint does not read
+    ├── NotAcceptable            an answer was asked for in a form that there is not
     ├── ValidationFailed         well-formed but wrong; names each field
     │   ├── InvalidDataset       an uploaded file does not hold what its kind promises
     │   └── WrongDatasetKind     the family learns from another kind of dataset
@@ -88,6 +89,13 @@ class UnsupportedMedia(LecternError):
 
     code = "unsupported_media_type"
     title = "Media type not supported"
+
+
+class NotAcceptable(LecternError):
+    """The answer cannot be had in the form that ``Accept`` names."""
+
+    code = "not_acceptable"
+    title = "No answer in that form"
 
 
 class ValidationFailed(LecternError):

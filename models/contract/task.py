@@ -48,6 +48,19 @@ class ServedModel:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """How a verb answers ``Accept: image/png``.
+
+    Attributes:
+        complete: returns the request with what a picture needs asked for, where the client left it open.
+        draw: returns the PNG of a request and its predictions.
+    """
+
+    complete: Callable[[ServedModel, Any], BaseModel]
+    draw: Callable[[ServedModel, Any, Sequence[Prediction]], bytes]
+
+
+@dataclass(frozen=True)
 class Verb:
     """One thing that can be asked.
 
@@ -56,12 +69,14 @@ class Verb:
         prediction: schema of one prediction, for the documentation.
         codec: computes the predictions.
         media: readers of bare bodies by media type, such as ``image/png``.
+        picture: how the answer is drawn, if it can be.
     """
 
     request: type[BaseModel]
     prediction: type[BaseModel]
     codec: Callable[[ServedModel, Any], Codec]
     media: Mapping[str, Callable[[bytes], BaseModel]] = field(default_factory=dict[str, Callable[[bytes], BaseModel]])
+    picture: Picture | None = None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import io
+from typing import cast
 
 import httpx
 import numpy as np
@@ -12,6 +14,8 @@ from fastapi import FastAPI
 from PIL import Image
 
 from app.dependencies import Services
+from models.classification.task import TASK
+from models.contract.task import Verb
 from unit.app.publishing import Publisher
 
 IMAGE = [[0, 1], [2, 3]]
@@ -65,6 +69,37 @@ async def test_bare_image_is_classified(client: httpx.AsyncClient, publisher: Pu
     )
     assert answer.status_code == 200, answer.text
     assert len(answer.json()["predictions"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("accept", "form"),
+    [
+        ("image/png", "image/png"),
+        ("image/png;q=0.9, */*;q=0.1", "image/png"),
+        ("application/json, image/png", "application/json"),
+        ("*/*", "application/json"),
+    ],
+)
+async def test_answer_comes_in_the_form_that_is_accepted(
+    client: httpx.AsyncClient, publisher: Publisher, accept: str, form: str
+) -> None:
+    """Who names PNG and not JSON gets the picture, with all the explanations the model can give."""
+    publisher.publish()
+    answer = await client.post("/v1/models/tiny/classify", json=BODY, headers={"Accept": accept})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, form), answer.text
+    if form == "image/png":
+        with Image.open(io.BytesIO(answer.content)) as picture:
+            assert picture.format == "PNG"
+
+
+async def test_verb_without_a_picture_says_so(
+    client: httpx.AsyncClient, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher.publish()
+    verb = TASK.verbs["classify"]
+    monkeypatch.setitem(cast("dict[str, Verb]", TASK.verbs), "classify", dataclasses.replace(verb, picture=None))
+    answer = await client.post("/v1/models/tiny/classify", json=BODY, headers={"Accept": "image/png"})
+    assert (answer.status_code, answer.json()["code"]) == (406, "not_acceptable")
 
 
 @pytest.mark.parametrize(
