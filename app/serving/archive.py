@@ -5,7 +5,7 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Iterator
 
-from models.artifacts.store import ArtifactStore
+from models.artifacts.store import ArtifactStore, ObjectMissing
 from models.contract.manifest import Manifest
 
 
@@ -16,7 +16,7 @@ class Archive:
         """Read what is small; the parts are read while streaming.
 
         Raises:
-            ObjectMissing: the probe is gone.
+            ObjectMissing: a part or the probe is gone.
         """
         self._store = store
         self._whole = {
@@ -24,6 +24,9 @@ class Archive:
             "probe.npz": store.get(manifest.probe.path),
         }
         self._parts = {f"{name}.{part.format}": part for name, part in manifest.parts.items()}
+        for part in self._parts.values():
+            if not store.exists(part.path):
+                raise ObjectMissing(part.path)
         self._seconds = int(manifest.created.timestamp())
         sizes = [len(data) for data in self._whole.values()] + [part.payload_bytes for part in self._parts.values()]
         blocks = sum(tarfile.BLOCKSIZE + size + _padding(size) for size in sizes)
