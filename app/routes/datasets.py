@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import shutil
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Annotated
@@ -103,7 +103,11 @@ async def upload(request: Request, response: Response, services: Serving) -> Dat
 def datasets(services: Serving, limit: Limit = 100, after: After = None) -> Page[DatasetRecord]:
     """Return the datasets by name."""
     names, following = page_of(sorted(services.datasets.names()), limit, after)
-    return Page(items=[services.datasets.record(name) for name in names], next=following)
+    items: list[DatasetRecord] = []
+    for name in names:
+        with suppress(DatasetNotFound):  # deleted just now
+            items.append(services.datasets.record(name))
+    return Page(items=items, next=following)
 
 
 @router.get("/v1/datasets/{name}", summary="Show a dataset", responses=documented(DatasetNotFound))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 import structlog
@@ -150,7 +151,12 @@ def _manifest(services: Services, model: str, version: str) -> Manifest:
 
 def _summary(services: Services, name: str) -> ModelSummary:
     listing: ModelListing = services.versions.listing(name)
-    manifests = [services.versions.manifest(name, number) for number in listing.versions]
+    manifests: list[Manifest] = []
+    for number in listing.versions:
+        with suppress(VersionNotFound):  # deleted just now
+            manifests.append(services.versions.manifest(name, number))
+    if not manifests:
+        raise ModelNotFound.named("model", name)
     return ModelSummary(
         name=name,
         task=manifests[-1].task,

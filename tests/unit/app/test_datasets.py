@@ -15,6 +15,8 @@ import httpx
 import numpy as np
 import pytest
 
+from app.dependencies import Services
+
 IMAGES = np.arange(40 * 4, dtype=np.uint8).reshape(40, 2, 2)
 LABELS = np.arange(40) % 2
 
@@ -237,3 +239,12 @@ async def test_form_that_cannot_be_read_in_its_charset_is_refused(
     headers = {"Content-Type": f"multipart/form-data; boundary=x; charset={charset}"}
     answer = await client.post("/v1/datasets", content=part, headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (400, "malformed_body")
+
+
+async def test_dataset_deleted_while_they_are_listed_is_left_out(
+    client: httpx.AsyncClient, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was there a moment ago is no reason to refuse the rest."""
+    monkeypatch.setattr(services.datasets, "names", lambda: ["digits", "gone"])
+    answer = await client.get("/v1/datasets")
+    assert [item["name"] for item in answer.json()["items"]] == ["digits"]

@@ -120,3 +120,31 @@ async def test_artifact_is_a_tar_of_what_was_published(client: httpx.AsyncClient
     for name, part in manifest.parts.items():
         assert hashlib.sha256(files[f"{name}.onnx"]).hexdigest() == part.sha256
     assert orjson.loads(files["manifest.json"])["job"] == "job_1"
+
+
+@pytest.mark.parametrize("file", ["classifier.onnx", "probe.npz"])
+async def test_artifact_that_is_not_whole_is_not_begun(
+    client: httpx.AsyncClient, publisher: Publisher, file: str
+) -> None:
+    """Said before the first byte, not by a download that breaks off."""
+    publisher.publish()
+    publisher.store.delete(publisher.versions.part_path("job_1", 1, file))
+    answer = await client.get("/v1/models/tiny/versions/1/artifact")
+    assert (answer.status_code, answer.json()["code"]) == (503, "model_damaged")
+    assert file in answer.json()["detail"]
+
+
+async def test_version_deleted_while_models_are_listed_is_left_out(
+    client: httpx.AsyncClient, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was there a moment ago is no reason to refuse the rest."""
+    publisher.publish()
+    publisher.publish(job="job_2")
+    publisher.publish(model="other", job="job_3")
+    listings = {name: publisher.versions.listing(name) for name in ("tiny", "other")}
+    publisher.versions.delete("tiny", 1)
+    publisher.versions.delete("other", 1)
+    monkeypatch.setattr(publisher.versions, "listing", listings.__getitem__)
+    items = (await client.get("/v1/models")).json()["items"]
+    assert [(item["name"], [version["version"] for version in item["versions"]]) for item in items] == [("tiny", [2])]
+    assert (await client.get("/v1/models/other")).json()["code"] == "model_not_found"
