@@ -83,8 +83,16 @@ class Datasets:
             raise DatasetNotFound.named("dataset", name, self.names()) from None
 
     def content(self, record: DatasetRecord) -> Content:
-        """Return a dataset's arrays and facts."""
-        blob = self._built_in(record.name)[1] if record.built_in else self._store.get(_blob_path(record.digest))
+        """Return a dataset's arrays and facts.
+
+        Raises:
+            DatasetNotFound: the record is there, but what it names is gone from the store.
+        """
+        try:
+            blob = self._built_in(record.name)[1] if record.built_in else self._store.get(_blob_path(record.digest))
+        except ObjectMissing:
+            message = f"The content of dataset '{record.name}' is gone from the artifact store; upload it again."
+            raise DatasetNotFound(message) from None
         return Content(_unpack(load(blob)), record.meta)
 
     def delete(self, name: str) -> None:

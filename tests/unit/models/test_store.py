@@ -9,7 +9,7 @@ import pytest
 from models.artifacts.datasets import Datasets
 from models.artifacts.store import ArtifactStore
 from models.catalog import Catalog
-from models.contract.errors import StoreUnavailable
+from models.contract.errors import DatasetNotFound, StoreUnavailable
 
 
 @pytest.mark.parametrize("name", ["plain", "with space", "hash#1", "what?"])
@@ -34,3 +34,10 @@ def test_what_a_file_manager_leaves_in_the_store_is_no_dataset(tmp_path: Path) -
     for name in (".DS_Store", ".hidden.json", "notes.txt"):
         (tmp_path / "default/datasets" / name).write_bytes(b"left")
     assert Datasets(ArtifactStore(tmp_path.as_uri()), Catalog()).names() == ["digits"]
+
+
+def test_a_dataset_whose_content_is_gone_says_what_to_do(tmp_path: Path) -> None:
+    datasets = Datasets(ArtifactStore(tmp_path.as_uri()), Catalog())
+    record = datasets.record("digits").model_copy(update={"name": "mine", "built_in": False})
+    with pytest.raises(DatasetNotFound, match=r"content of dataset 'mine' is gone .* upload it again"):
+        datasets.content(record)
