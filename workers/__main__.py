@@ -11,6 +11,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
+from typing import NoReturn
 
 import structlog
 from redis.exceptions import RedisError
@@ -19,6 +22,8 @@ from models.contract.jobs import CPU_QUEUE
 from workers.claims import connect
 from workers.logs import configure
 from workers.settings import WorkerSettings
+
+REAPER_PAUSE_SECONDS = 1.0
 
 
 def main() -> int:
@@ -43,16 +48,26 @@ def main() -> int:
     register(celery, settings)
     worker_ready.connect(_end_at_ctrl_c)
     structlog.get_logger().info("worker_ready", slots=settings.worker_slots, threads=settings.threads())
-    with subprocess.Popen([sys.executable, "-m", "workers.reaper"], stdin=subprocess.PIPE):
-        arguments = [
-            "worker",
-            "--pool=prefork",
-            f"--concurrency={settings.worker_slots}",
-            f"--queues={CPU_QUEUE}",
-        ]
-        name = f"--hostname=lectern-{os.getpid()}@{socket.gethostname()}"
-        celery.worker_main([*arguments, name, "--loglevel=WARNING", "--without-gossip", "--without-mingle"])
+    threading.Thread(target=_keep, args=(_start_reaper(),), daemon=True).start()
+    arguments = ["worker", "--pool=prefork", f"--concurrency={settings.worker_slots}", f"--queues={CPU_QUEUE}"]
+    name = f"--hostname=lectern-{os.getpid()}@{socket.gethostname()}"
+    celery.worker_main([*arguments, name, "--loglevel=WARNING", "--without-gossip", "--without-mingle"])
     return 0
+
+
+def _start_reaper() -> subprocess.Popen[bytes]:
+    """Return a reaper, which ends with this process because its stdin does."""
+    return subprocess.Popen([sys.executable, "-m", "workers.reaper"], stdin=subprocess.PIPE)
+
+
+def _keep(reaper: subprocess.Popen[bytes]) -> NoReturn:
+    """Start another reaper whenever one ends: without any, a job whose worker vanished would wait for ever."""
+    while True:
+        with reaper:
+            status = reaper.wait()
+        structlog.get_logger().warning("reaper_ended", status=status)
+        time.sleep(REAPER_PAUSE_SECONDS)
+        reaper = _start_reaper()
 
 
 def _end_at_ctrl_c(**_: object) -> None:

@@ -7,7 +7,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
+
+import pytest
 
 from models.artifacts.datasets import Datasets
 from models.artifacts.store import ArtifactStore
@@ -25,8 +28,50 @@ if TYPE_CHECKING:
 LIMIT_SECONDS = 20.0
 
 
-def test_ctrl_c_ends_a_worker_in_the_middle_of_a_job(stack: StackClient) -> None:
-    url, store = stack.redis_url.replace("db=0", "db=1"), (stack.home / "alone").as_uri()
+@pytest.fixture
+def alone(stack: StackClient) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, str]]]:
+    """Return a worker that has a database of the stack's Redis and a store to itself, and its environment."""
+    environment = {
+        "LECTERN_REDIS_URL": stack.redis_url.replace("db=0", "db=1"),
+        "LECTERN_STORE_URL": (stack.home / "alone").as_uri(),
+    }
+    command = [sys.executable, "-m", "workers"]
+    with subprocess.Popen(
+        command, env=os.environ | environment, start_new_session=True, stdout=subprocess.DEVNULL
+    ) as worker:
+        try:
+            yield worker, environment
+        finally:
+            if worker.poll() is None:
+                os.killpg(worker.pid, signal.SIGKILL)
+
+
+def reapers(worker: subprocess.Popen[bytes]) -> set[int]:
+    """Return the process ids of the reapers that ``worker`` started."""
+    command = ["/bin/ps", "-ax", "-o", "pid=,ppid=,command="]
+    listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    rows = [line.split(maxsplit=2) for line in listing.splitlines()]
+    return {int(pid) for pid, parent, line in rows if int(parent) == worker.pid and "-m workers.reaper" in line}
+
+
+def wait_until(reached: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_reaper_that_was_killed_is_replaced(alone: tuple[subprocess.Popen[bytes], dict[str, str]]) -> None:
+    worker, _ = alone
+    wait_until(lambda: bool(reapers(worker)))
+    (first,) = reapers(worker)
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: bool(reapers(worker) - {first}))
+
+
+def test_ctrl_c_ends_a_worker_in_the_middle_of_a_job(alone: tuple[subprocess.Popen[bytes], dict[str, str]]) -> None:
+    worker, environment = alone
+    url, store = environment["LECTERN_REDIS_URL"], environment["LECTERN_STORE_URL"]
     digest = Datasets(ArtifactStore(store), Catalog()).record("digits").digest
     ref, redis = JobRef("default", "job_1"), connect(url)
     request = JobRequest(
@@ -39,17 +84,7 @@ def test_ctrl_c_ends_a_worker_in_the_middle_of_a_job(stack: StackClient) -> None
     celery = make_celery(WorkerSettings(redis_url=url))
     send(celery, ref)
     celery.close()
-    environment = os.environ | {"LECTERN_REDIS_URL": url, "LECTERN_STORE_URL": store}
-    command = [sys.executable, "-m", "workers"]
-    with subprocess.Popen(command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL) as worker:
-        try:
-            deadline = time.monotonic() + DEADLINE_SECONDS
-            while redis.hget(ref.keys[0], "progress") is None and time.monotonic() < deadline:
-                time.sleep(0.05)
-            assert redis.hget(ref.keys[0], "progress") is not None
-            os.killpg(worker.pid, signal.SIGINT)
-            worker.wait(LIMIT_SECONDS)
-        finally:
-            if worker.poll() is None:
-                os.killpg(worker.pid, signal.SIGKILL)
+    wait_until(lambda: redis.hget(ref.keys[0], "progress") is not None)
+    os.killpg(worker.pid, signal.SIGINT)
+    worker.wait(LIMIT_SECONDS)
     redis.close()
