@@ -130,5 +130,6 @@ EVENTS_KEPT = 20_000
 def broker_url(redis_url: str) -> str:
     """Return ``redis_url`` as Celery writes it: ``unix:///path?db=0`` becomes ``redis+socket:///path?virtual_host=0``."""
     if redis_url.startswith("unix://"):
-        return redis_url.replace("unix://", "redis+socket://", 1).replace("db=", "virtual_host=")
+        path, _, query = redis_url.removeprefix("unix://").partition("?")
+        return f"redis+socket://{path}" + (f"?{query.replace('db=', 'virtual_host=')}" if query else "")
     return redis_url

@@ -10,7 +10,7 @@ import pytest
 from redis import Redis
 
 from models.contract.errors import LeaseLost, TrainingDiverged, WorkerLost
-from models.contract.jobs import CHANGED_MODELS, CPU_QUEUE, JobKeys, JobState, Progress
+from models.contract.jobs import CHANGED_MODELS, CPU_QUEUE, JobKeys, JobState, Progress, broker_url
 from workers.celery_app import make_celery
 from workers.claims import Claim, JobRef, reap
 from workers.reaper import sweep
@@ -158,3 +158,16 @@ def test_the_reaper_requeues_a_lost_job_and_sends_its_message(redis: Redis, redi
     assert state(redis, ref) == "queued"
     assert redis.llen(CPU_QUEUE) == 1
     celery.close()
+
+
+@pytest.mark.parametrize(
+    ("redis_url", "celery_url"),
+    [
+        ("unix:///run/redis.sock?db=0", "redis+socket:///run/redis.sock?virtual_host=0"),
+        ("unix:///my-db=1/redis.sock?db=2", "redis+socket:///my-db=1/redis.sock?virtual_host=2"),
+        ("unix:///run/redis.sock", "redis+socket:///run/redis.sock"),
+        ("redis://host:6379/0", "redis://host:6379/0"),
+    ],
+)
+def test_celery_is_told_the_same_redis(redis_url: str, celery_url: str) -> None:
+    assert broker_url(redis_url) == celery_url
