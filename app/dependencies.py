@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Annotated, TypeVar
+from typing import Annotated, TypeVar, cast
 
 import orjson
 from fastapi import Depends, Query
@@ -27,12 +27,19 @@ from models.contract.errors import (
     MalformedBody,
     ModelNotFound,
     NotFound,
+    PayloadTooLarge,
     UnsupportedMedia,
+    ValidationFailed,
 )
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 JSON_TYPES = re.compile(r"application/([a-z0-9.-]+\+)?json")
 PLAIN_ENCODINGS = frozenset({"", "identity"})
+LARGEST_DOCUMENT_BYTES = 2**20
+"""Of bodies without tensors. What is wrong in one is listed field by field, which takes far longer than to read it."""
+
+MOST_FIELDS = 1000
+"""Of one object, so that a body as large as tensors may be cannot be as many unknown fields."""
 
 Body = TypeVar("Body", bound=Options)
 
@@ -87,11 +94,23 @@ def parse_json(body: bytes) -> object:
 
     Raises:
         MalformedBody: it cannot be parsed; says where.
+        ValidationFailed: an object that is not in a list has more than ``MOST_FIELDS``.
     """
     try:
-        return orjson.loads(body)
+        parsed: object = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise MalformedBody(f"The body is not JSON: {error}.") from error
+    unseen = [parsed]
+    while unseen:
+        value = unseen.pop()
+        if isinstance(value, dict):
+            fields = cast("dict[str, object]", value)
+            if len(fields) > MOST_FIELDS:
+                raise ValidationFailed(
+                    f"An object of {len(fields)} fields is read nowhere; {MOST_FIELDS} are the most."
+                )
+            unseen.extend(fields.values())
+    return parsed
 
 
 def json_body(model: type[Body], *, optional: bool = False) -> Callable[[Request], object]:
@@ -100,6 +119,8 @@ def json_body(model: type[Body], *, optional: bool = False) -> Callable[[Request
     async def read(request: Request) -> Body:
         given = media_type(request)
         body = await request.body()
+        if len(body) > LARGEST_DOCUMENT_BYTES:
+            raise PayloadTooLarge(f"The body is larger than the {LARGEST_DOCUMENT_BYTES} bytes that are read here.")
         if optional and not body:
             return model.parse({})
         if given and not JSON_TYPES.fullmatch(given):

@@ -228,7 +228,7 @@ class OipRequest(BaseModel):
         default_factory=dict, description="`part` names the part to run; default is the first."
     )
     inputs: list[OipInput] = Field(max_length=1000)
-    outputs: list[OipOutput] | None = Field(default=None, description="Default is all of them.")
+    outputs: list[OipOutput] | None = Field(default=None, max_length=1000, description="Default is all of them.")
 
 
 class OipResult(OipTensor):

@@ -79,6 +79,27 @@ async def test_compressed_body_is_named_as_what_is_wrong(
     ).status_code == 400
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("POST", "/v1/jobs", {"family": "a" * 2**20}, 413),
+        ("PUT", "/v1/models/tiny/aliases/a", {"version": [1] * 2**19}, 413),
+        ("POST", "/v1/jobs", {str(number): 1 for number in range(1001)}, 422),
+        ("POST", "/v1/jobs", {"config": {str(number): 1 for number in range(1001)}}, 422),
+        ("POST", "/v1/models/tiny/classify", {"inputs": [1], **{str(number): 1 for number in range(1001)}}, 422),
+        ("POST", "/v2/models/tiny/infer", {"inputs": [], "outputs": [1] * 1001}, 400),
+    ],
+)
+async def test_refusal_is_no_larger_than_a_person_reads(
+    client: httpx.AsyncClient, publisher: Publisher, method: str, path: str, body: dict[str, object], status: int
+) -> None:
+    """A body of 60 MB of unknown fields kept the gateway from everybody else for half a minute."""
+    publisher.publish()
+    answer = await client.request(method, path, json=body)
+    assert answer.status_code == status
+    assert len(answer.content) < 1000
+
+
 async def test_given_request_id_is_echoed(client: httpx.AsyncClient) -> None:
     """A caller can follow a request through its own logs."""
     answer = await client.get("/livez", headers={"X-Request-ID": "mine-1"})
