@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
+from typing import TextIO, cast
 
 import structlog
 
@@ -22,7 +24,7 @@ def configure(level: str) -> None:
             structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), pad_event_to=0),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Output())),
     )
 
 
@@ -33,3 +35,15 @@ def say(line: str) -> None:
         sys.stdout.flush()
     except OSError:
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - stays open for the rest of the process
+
+
+class _Output:
+    """Standard output that may be closed or full: losing a line of the log is no reason to lose a job."""
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            sys.stdout.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
