@@ -36,16 +36,20 @@ class Options(BaseModel):
             return cls.model_validate(value)
         except ValidationError as error:
             failure = validation_error(error.errors(include_url=False, include_input=False), prefix)
-            raise _with_known_options(failure, sorted(cls.model_fields)) from error
+            raise _with_known_options(failure, prefix, sorted(cls.model_fields)) from error
 
 
-def _with_known_options(failure: ValidationFailed, known: list[str]) -> ValidationFailed:
-    unknown = any("does not exist" in item.detail for item in failure.errors)
-    if not unknown or not known:
+def _with_known_options(failure: ValidationFailed, prefix: str, known: list[str]) -> ValidationFailed:
+    """Name the options there are beside those that are not; these know nothing of options further in."""
+    wrong = {item for item in failure.errors if "does not exist" in item.detail and _parent(item.pointer) == prefix}
+    if not wrong or not known:
         return failure
     listing = f"the options here are: {', '.join(known)}"
     errors = [
-        FieldError(item.pointer, f"{item.detail} ({listing})") if "does not exist" in item.detail else item
-        for item in failure.errors
+        FieldError(item.pointer, f"{item.detail} ({listing})") if item in wrong else item for item in failure.errors
     ]
     return ValidationFailed("; ".join(f"{item.pointer}: {item.detail}" for item in errors[:5]), errors)
+
+
+def _parent(pointer: str) -> str:
+    return pointer.rpartition("/")[0]
