@@ -28,7 +28,6 @@ from models.contract.errors import (
 )
 from models.contract.jobs import (
     CHANGED_MODELS,
-    CPU_QUEUE,
     EVENTS_KEPT,
     TRAIN_TASK,
     JobKeys,
@@ -36,6 +35,7 @@ from models.contract.jobs import (
     JobState,
     Progress,
     broker_url,
+    queue_for,
 )
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class JobQueue:
         if outcome == "mismatch":
             raise _mismatch(found)
         if outcome == "written":
-            await to_thread.run_sync(self._bring_worker, job_id)
+            await to_thread.run_sync(self._bring_worker, job_id, queue_for(submission.request.training))
         return await self.read(found)
 
     async def read(self, job_id: str) -> Job:
@@ -288,10 +288,10 @@ class JobQueue:
             raise ValidationFailed.at("/after", "is no cursor of this list; pass `next` of the page before")
         return rank
 
-    def _bring_worker(self, job_id: str) -> None:
+    def _bring_worker(self, job_id: str, queue: str) -> None:
         try:
             self._celery.send_task(
-                TRAIN_TASK, args=[self._project, job_id], queue=CPU_QUEUE, retry=False, ignore_result=True
+                TRAIN_TASK, args=[self._project, job_id], queue=queue, retry=False, ignore_result=True
             )
         except Exception as error:  # noqa: BLE001 - the job is written; whatever kept the message, the reaper sends it
             log.warning("message_not_sent", job_id=job_id, reason=str(error))

@@ -16,9 +16,9 @@ import time
 from typing import NoReturn
 
 import structlog
+from pydantic import ValidationError
 from redis.exceptions import RedisError
 
-from models.contract.jobs import CPU_QUEUE
 from workers.claims import connect
 from workers.logs import configure
 from workers.settings import WorkerSettings
@@ -34,7 +34,11 @@ def main() -> int:
     from workers.celery_app import make_celery  # noqa: PLC0415
     from workers.tasks import register  # noqa: PLC0415
 
-    settings = WorkerSettings()
+    try:
+        settings = WorkerSettings()
+    except ValidationError as error:
+        sys.stderr.writelines(f"LECTERN_{str(issue['loc'][0]).upper()}: {issue['msg']}\n" for issue in error.errors())
+        return 1
     configure(settings.log_level)
     try:
         connect(settings.redis_url).ping()
@@ -49,7 +53,12 @@ def main() -> int:
     worker_ready.connect(_end_at_ctrl_c)
     structlog.get_logger().info("worker_ready", slots=settings.worker_slots, threads=settings.threads())
     threading.Thread(target=_keep, args=(_start_reaper(),), daemon=True).start()
-    arguments = ["worker", "--pool=prefork", f"--concurrency={settings.worker_slots}", f"--queues={CPU_QUEUE}"]
+    arguments = [
+        "worker",
+        "--pool=prefork",
+        f"--concurrency={settings.worker_slots}",
+        f"--queues={','.join(settings.queues)}",
+    ]
     name = f"--hostname=lectern-{os.getpid()}@{socket.gethostname()}"
     celery.worker_main([*arguments, name, "--loglevel=WARNING", "--without-gossip", "--without-mingle"])
     return 0

@@ -20,12 +20,12 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from models.contract.errors import WorkerLost
-from models.contract.jobs import CPU_QUEUE, JobKeys, JobState
+from models.contract.jobs import QUEUES, JobKeys, JobState
 from workers.celery_app import make_celery
 from workers.claims import JobRef, connect, reap
 from workers.logs import configure
 from workers.settings import WorkerSettings
-from workers.tasks import send
+from workers.tasks import queue_of, send
 
 LOCK = "lectern:reaper"
 PASS_SECONDS = 5.0
@@ -50,7 +50,7 @@ def main() -> int:
 
 def sweep(redis: Redis, celery: Celery) -> None:
     """Take lapsed jobs back and send messages for queued jobs that have none."""
-    waiting = redis.llen(CPU_QUEUE)
+    waiting = {queue: redis.llen(queue) for queue in QUEUES}
     for key in cast("Iterable[str]", redis.scan_iter(match=JobKeys("*").active())):
         project = key.split(":")[1]
         for job_id in cast("set[str]", redis.smembers(key)):
@@ -59,8 +59,10 @@ def sweep(redis: Redis, celery: Celery) -> None:
             if state is not None:
                 log.warning("job_lost", job_id=job_id, state=state.value)
             queued = state is JobState.QUEUED or redis.hget(ref.keys[0], "state") == JobState.QUEUED.value
-            if queued and (waiting == 0 or state is JobState.QUEUED):
-                send(celery, ref)
+            if queued:
+                queue = queue_of(redis, ref)
+                if waiting[queue] == 0 or state is JobState.QUEUED:
+                    send(celery, ref, queue)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -22,6 +22,9 @@ class WorkerSettings(BaseSettings):
     families: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("models",), description="Packages in which families are looked up, separated by commas."
     )
+    queues: Annotated[tuple[Literal["train.cpu", "train.gpu"], ...], NoDecode] = Field(
+        default=("train.cpu", "train.gpu"), min_length=1, description="Queues that the worker takes jobs from."
+    )
     worker_slots: int = Field(default=1, ge=1, le=64, description="Jobs that one worker trains at a time.")
     trainer_threads: int = Field(
         default=0, ge=0, le=1024, description="Threads of a trainer; 0 takes every core it may use."
@@ -35,7 +38,7 @@ class WorkerSettings(BaseSettings):
     )
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
 
-    @field_validator("families", mode="before")
+    @field_validator("families", "queues", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(item.strip() for item in value.split(",") if item.strip()) if isinstance(value, str) else value

@@ -18,6 +18,7 @@ Events: ``state`` ``{"state", "attempt"}`` (a final one adds ``model``, ``versio
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -30,6 +31,9 @@ TRAIN_TASK = "lectern.train"
 """Name of the Celery task that brings a worker to a job; arguments: project, job id."""
 
 CPU_QUEUE = "train.cpu"
+GPU_QUEUE = "train.gpu"
+QUEUES = (CPU_QUEUE, GPU_QUEUE)
+"""Where messages wait. A job that asks for a GPU waits in the second until a worker that takes from it is there."""
 
 CHANGED_MODELS = "lectern:models-changed"
 """Channel on which ``{project}/{model}`` is published when versions or aliases change."""
@@ -125,6 +129,11 @@ class JobKeys:
 
 LOG_LINES = 10_000
 EVENTS_KEPT = 20_000
+
+
+def queue_for(training: Mapping[str, JsonValue]) -> str:
+    """Return the queue of a job with these training options: ``train.gpu`` when it asks for a GPU by name."""
+    return GPU_QUEUE if training.get("device") == "cuda" else CPU_QUEUE
 
 
 def broker_url(redis_url: str) -> str:

@@ -11,7 +11,7 @@ import redis
 
 from app.dependencies import Services
 from app.queue import JobQueue
-from models.contract.jobs import CPU_QUEUE, JobKeys, JobRequest
+from models.contract.jobs import CPU_QUEUE, GPU_QUEUE, JobKeys, JobRequest
 from unit.app.publishing import Publisher
 
 KEYS = JobKeys("default")
@@ -59,6 +59,15 @@ async def test_submitted_job_is_written_whole_and_a_worker_is_called(
     message = orjson.loads(str(redis_client.lindex(CPU_QUEUE, 0)))
     assert message["headers"]["task"] == "lectern.train"
     assert message["headers"]["argsrepr"] == f"['default', '{job['id']}']"
+
+
+async def test_a_job_that_asks_for_a_gpu_waits_for_a_worker_that_has_one(
+    client: httpx.AsyncClient, redis_client: redis.Redis
+) -> None:
+    """Any other goes where every worker looks."""
+    training = {**BODY["training"], "device": "cuda"}
+    await client.post("/v1/jobs", json={**BODY, "training": training})
+    assert (redis_client.llen(GPU_QUEUE), redis_client.llen(CPU_QUEUE)) == (1, 0)
 
 
 async def test_idempotency_key_gives_the_same_job(client: httpx.AsyncClient, redis_client: redis.Redis) -> None:

@@ -41,10 +41,15 @@ def redis(redis_url: str) -> Iterator[Redis]:
 def submit(redis: Redis) -> Callable[..., JobRef]:
     """Return a function that records a queued job."""
 
-    def record(job_id: str = "job_1", **fields: str) -> JobRef:
+    def record(job_id: str = "job_1", device: str = "auto", **fields: str) -> JobRef:
         ref = JobRef("default", job_id)
         request = JobRequest(
-            family="mlp", dataset="digits", model="digits", project="default", dataset_digest="sha256:" + "0" * 64
+            family="mlp",
+            dataset="digits",
+            model="digits",
+            training={"device": device},
+            project="default",
+            dataset_digest="sha256:" + "0" * 64,
         )
         start = {"request": request.model_dump_json(), "state": "queued", "attempt": "0", "max_attempts": "2"}
         for field, value in {**start, **fields}.items():

@@ -10,7 +10,7 @@ import pytest
 from redis import Redis
 
 from models.contract.errors import LeaseLost, TrainingDiverged, WorkerLost
-from models.contract.jobs import CHANGED_MODELS, CPU_QUEUE, JobKeys, JobState, Progress, broker_url
+from models.contract.jobs import CHANGED_MODELS, CPU_QUEUE, GPU_QUEUE, JobKeys, JobState, Progress, broker_url
 from workers.celery_app import make_celery
 from workers.claims import Claim, JobRef, reap
 from workers.reaper import sweep
@@ -157,6 +157,19 @@ def test_the_reaper_requeues_a_lost_job_and_sends_its_message(redis: Redis, redi
     sweep(redis, celery)
     assert state(redis, ref) == "queued"
     assert redis.llen(CPU_QUEUE) == 1
+    celery.close()
+
+
+def test_the_reaper_sends_a_job_that_asks_for_a_gpu_to_the_workers_that_have_one(
+    redis: Redis, redis_url: str, submit: Submit
+) -> None:
+    """Jobs of one queue neither wait for nor stand in for those of the other."""
+    submit("job_1", device="cuda")
+    celery = make_celery(WorkerSettings(redis_url=redis_url))
+    sweep(redis, celery)
+    submit("job_2")
+    sweep(redis, celery)
+    assert (redis.llen(GPU_QUEUE), redis.llen(CPU_QUEUE)) == (1, 1)
     celery.close()
 
 

@@ -48,3 +48,16 @@ def test_a_worker_without_redis_says_so_and_keeps_the_password_to_itself(url: st
     assert "LECTERN_REDIS_URL" in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
     assert "sekret" not in ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize("queues", ["train.tpu", "", "train.cpu,train.tpu"])
+def test_a_worker_takes_from_no_queue_that_nobody_fills(queues: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "workers"],
+        env=os.environ | {"LECTERN_QUEUES": queues},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert {line.partition(":")[0] for line in ended.stderr.splitlines()} == {"LECTERN_QUEUES"}
