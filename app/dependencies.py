@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Annotated, TypeVar, cast
 
-import orjson
 from fastapi import Depends, Query
 from starlette.requests import Request
 
+from app import json_text
 from app.queue import JobQueue
 from app.serving.registry import Registry
 from app.settings import GatewaySettings
@@ -24,7 +24,6 @@ from models.catalog import Catalog
 from models.contract.config import Options
 from models.contract.errors import (
     DatasetNotFound,
-    MalformedBody,
     ModelNotFound,
     NotFound,
     PayloadTooLarge,
@@ -96,10 +95,7 @@ def parse_json(body: bytes) -> object:
         MalformedBody: it cannot be parsed; says where.
         ValidationFailed: an object that is not in a list has more than ``MOST_FIELDS``.
     """
-    try:
-        parsed: object = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise MalformedBody(f"The body is not JSON: {error}.") from error
+    parsed = json_text.parse(body)
     unseen = [parsed]
     while unseen:
         value = unseen.pop()

@@ -10,10 +10,11 @@ import numpy as np
 import orjson
 from pydantic import ValidationError
 
+from app import json_text
 from app.schemas import OipInput, OipModel, OipRequest, OipTensor
 from app.serving.sessions import LoadedModel
 from app.serving.tensors import check_shape
-from models.contract.errors import MalformedBody, ValidationFailed, validation_error
+from models.contract.errors import ValidationFailed, validation_error
 from models.contract.task import Array
 from models.contract.tensors import Dtype, PartSignature, TensorSignature
 
@@ -75,9 +76,7 @@ def infer(loaded: LoadedModel, body: bytes, largest_elements: int) -> bytes:
 
 def _parse(body: bytes) -> OipRequest:
     try:
-        return OipRequest.model_validate(orjson.loads(body))
-    except orjson.JSONDecodeError as error:
-        raise MalformedBody(f"The body is not JSON: {error}.") from error
+        return OipRequest.model_validate(json_text.parse(body))
     except ValidationError as error:
         raise validation_error(error.errors(include_url=False, include_input=False)) from error
 
