@@ -15,7 +15,7 @@ import pytest
 from models.artifacts.datasets import Datasets
 from models.artifacts.store import ArtifactStore
 from models.catalog import Catalog
-from models.contract.jobs import JobKeys, JobRequest
+from models.contract.jobs import CPU_QUEUE, JobKeys, JobRequest
 from waiting import DEADLINE_SECONDS
 from workers.celery_app import make_celery
 from workers.claims import JobRef, connect
@@ -82,9 +82,23 @@ def test_ctrl_c_ends_a_worker_in_the_middle_of_a_job(alone: tuple[subprocess.Pop
         redis.hset(ref.keys[0], name, value)
     redis.sadd(JobKeys("default").active(), ref.job_id)
     celery = make_celery(WorkerSettings(redis_url=url))
-    send(celery, ref)
+    send(celery, ref, CPU_QUEUE)
     celery.close()
     wait_until(lambda: redis.hget(ref.keys[0], "progress") is not None)
     os.killpg(worker.pid, signal.SIGINT)
     worker.wait(LIMIT_SECONDS)
     redis.close()
+
+
+@pytest.mark.slow
+def test_a_worker_is_well_for_as_long_as_it_answers(alone: tuple[subprocess.Popen[bytes], dict[str, str]]) -> None:
+    """The health check of a container."""
+    worker, environment = alone
+    command = [sys.executable, "-m", "workers.health"]
+
+    def well() -> bool:
+        return subprocess.run(command, env=os.environ | environment, timeout=LIMIT_SECONDS, check=False).returncode == 0
+
+    wait_until(well)
+    os.killpg(worker.pid, signal.SIGSTOP)
+    assert not well()
