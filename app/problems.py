@@ -57,10 +57,13 @@ STATUS: dict[type[LecternError], int] = {
     errors.StoreUnavailable: 503,
     errors.StoreFull: 503,
     errors.ModelDamaged: 503,
+    errors.RuntimeUnavailable: 503,
     errors.Draining: 503,
+    errors.DeadlineExceeded: 504,
     # The rest ends jobs and stands in their records; no request is answered with it.
     errors.JobFailure: 500,
     errors.TrainingDiverged: 500,
+    errors.ExportFailed: 500,
     errors.ParityFailed: 500,
     errors.TrainerCrashed: 500,
     errors.WorkerLost: 500,

@@ -18,14 +18,16 @@ from pydantic import JsonValue
 from models.artifacts.versions import Versions
 from models.contract.datasets import DatasetRecord
 from models.contract.errors import ParityFailed
+from models.contract.formats import SUFFIXES, Format
 from models.contract.jobs import JobRequest
-from models.contract.manifest import DatasetReference, Manifest, Part, Probe
+from models.contract.manifest import DatasetReference, FurtherFile, Manifest, Part, PartFile, Probe
 from models.contract.spec import FamilySpec
 from models.contract.task import Array, Arrays, ServedModel, Task, evaluate
 from models.contract.tensors import PartSignature
 from models.data.kind import Content
 from workers.claims import Claim
-from workers.exporting import check_parity, export_part, open_session, run_session, traced_sizes
+from workers.exporting.formats import EXPORTERS, RunPart, write
+from workers.exporting.gate import check_parity, traced_sizes
 from workers.training import Outcome, Run
 
 METRIC_GAP = 0.01
@@ -47,38 +49,59 @@ class Finished:
 
 
 @dataclass(frozen=True)
-class Exported:
-    """Graphs by part, their largest differences, and the probe."""
+class Graph:
+    """A part in one format, with its largest difference per output from the trained model."""
 
-    graphs: dict[str, bytes]
-    signatures: dict[str, PartSignature]
-    parity: dict[str, dict[str, float]]
+    format: Format
+    data: bytes
+    run: RunPart
+    parity: dict[str, float]
+
+
+@dataclass(frozen=True)
+class ExportedPart:
+    """A part in every format that the job asked for: the one that is scored and served, then the others."""
+
+    signature: PartSignature
+    served: Graph
+    further: tuple[Graph, ...]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """All parts, and the probe: inputs and outputs of the formats that are served."""
+
+    parts: dict[str, ExportedPart]
     probe: bytes
 
 
 def export(finished: Finished) -> Exported:
-    """Return the parts as ONNX, each equal to the trained model.
+    """Return the parts in every format that the job asks for, each equal to the trained model.
 
     Raises:
-        ParityFailed: one of them is not.
+        ExportFailed: a format cannot hold one of them.
+        ParityFailed: one of them is not equal.
     """
     family, module = finished.run.family, finished.run.module.cpu()
     generator = torch.Generator().manual_seed(finished.run.options.seed)
-    graphs: dict[str, bytes] = {}
-    signatures: dict[str, PartSignature] = {}
-    parity: dict[str, dict[str, float]] = {}
+    parts: dict[str, ExportedPart] = {}
     probe: dict[str, Array] = {}
     for name, part in family.export(module).items():
-        signatures[name] = part.signature
         example = family.example(name, traced_sizes(part.signature), generator)
-        graphs[name] = export_part(part, example)
-        parity[name], runs = check_parity(name, part, graphs[name], family, generator)
-        for index, (inputs, outputs) in enumerate(runs):
-            probe |= {f"{name}/{index}/in/{key}": value for key, value in inputs.items()}
-            probe |= {f"{name}/{index}/out/{key}": value for key, value in outputs.items()}
+        graphs: list[Graph] = []
+        for format_ in finished.request.export.formats:
+            data = write(name, part, format_, example)
+            run = EXPORTERS[format_].open(data, part.signature)
+            parity, runs = check_parity(name, part, format_, run, family, generator)
+            if not graphs:
+                for index, (inputs, outputs) in enumerate(runs):
+                    probe |= {f"{name}/{index}/in/{key}": value for key, value in inputs.items()}
+                    probe |= {f"{name}/{index}/out/{key}": value for key, value in outputs.items()}
+            graphs.append(Graph(format_, data, run, parity))
+        parts[name] = ExportedPart(part.signature, graphs[0], tuple(graphs[1:]))
     buffer = io.BytesIO()
     cast("Any", np.savez_compressed)(buffer, **probe)
-    return Exported(graphs, signatures, parity, buffer.getvalue())
+    return Exported(parts, buffer.getvalue())
 
 
 def publish(finished: Finished, exported: Exported, claim: Claim, versions: Versions) -> Manifest:
@@ -90,7 +113,7 @@ def publish(finished: Finished, exported: Exported, claim: Claim, versions: Vers
     """
     request, spec, record = finished.request, finished.spec, finished.record
     started = time.monotonic()
-    parts = {name: _part(exported, name, claim, versions) for name in exported.graphs}
+    parts = {name: _part(name, part, claim, versions) for name, part in exported.parts.items()}
     served = ServedModel(
         name=request.model,
         family=spec.name,
@@ -99,7 +122,7 @@ def publish(finished: Finished, exported: Exported, claim: Claim, versions: Vers
         assets=finished.run.family.assets(),
         signatures={name: part.signature for name, part in parts.items()},
     )
-    metrics = _score(finished, served, exported.graphs)
+    metrics = _score(finished, served, {name: part.served.run for name, part in exported.parts.items()})
     probe_path = versions.part_path(claim.ref.job_id, claim.attempt, "probe.npz")
     versions.write(probe_path, exported.probe)
     manifest = Manifest(
@@ -119,7 +142,7 @@ def publish(finished: Finished, exported: Exported, claim: Claim, versions: Vers
         duration_seconds=finished.seconds | {"evaluate": time.monotonic() - started},
         metrics=metrics,
         curves=finished.outcome.curves,
-        parity=exported.parity,
+        parity={name: part.served.parity for name, part in exported.parts.items()},
         parts=parts,
         probe=Probe(path=probe_path, sha256=hashlib.sha256(exported.probe).hexdigest()),
         meta=record.meta,
@@ -130,24 +153,26 @@ def publish(finished: Finished, exported: Exported, claim: Claim, versions: Vers
     return versions.publish(manifest)
 
 
-def _part(exported: Exported, name: str, claim: Claim, versions: Versions) -> Part:
-    graph = exported.graphs[name]
-    path = versions.part_path(claim.ref.job_id, claim.attempt, f"{name}.onnx")
-    versions.write(path, graph)
-    return Part(
-        path=path,
-        sha256=hashlib.sha256(graph).hexdigest(),
-        payload_bytes=len(graph),
-        signature=exported.signatures[name],
+def _part(name: str, part: ExportedPart, claim: Claim, versions: Versions) -> Part:
+    also = tuple(
+        FurtherFile(**dict(_file(name, graph, claim, versions)), parity=graph.parity) for graph in part.further
     )
+    return Part(**dict(_file(name, part.served, claim, versions)), signature=part.signature, also=also)
 
 
-def _score(finished: Finished, served: ServedModel, graphs: Mapping[str, bytes]) -> dict[str, dict[str, float]]:
+def _file(name: str, graph: Graph, claim: Claim, versions: Versions) -> PartFile:
+    """Write one graph to the store."""
+    path = versions.part_path(claim.ref.job_id, claim.attempt, f"{name}{SUFFIXES[graph.format]}")
+    versions.write(path, graph.data)
+    digest = hashlib.sha256(graph.data).hexdigest()
+    return PartFile(path=path, format=graph.format, sha256=digest, payload_bytes=len(graph.data))
+
+
+def _score(finished: Finished, served: ServedModel, parts: Mapping[str, RunPart]) -> dict[str, dict[str, float]]:
     """Return the metrics of validation and test through the codec, checked against the trained model's own."""
-    sessions = {name: open_session(graph) for name, graph in graphs.items()}
 
     def run(part: str, arrays: Arrays) -> Arrays:
-        return run_session(sessions[part], arrays)
+        return parts[part](arrays)
 
     metrics: dict[str, dict[str, float]] = {}
     for split in ("validation", "test"):

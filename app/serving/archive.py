@@ -1,4 +1,4 @@
-"""A published version as a tar stream: the manifest, every part and the probe, none of them held whole."""
+"""A published version as a tar stream: the manifest, every exported file and the probe, none of them held whole."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ class Archive:
     """The files of one version; ``payload_bytes`` is known before the first byte is sent."""
 
     def __init__(self, store: ArtifactStore, manifest: Manifest) -> None:
-        """Read what is small; the parts are read while streaming.
+        """Read what is small; the exported files are read while streaming.
 
         Raises:
-            ObjectMissing: a part or the probe is gone.
+            ObjectMissing: an exported file or the probe is gone.
         """
         self._store = store
         self._whole = {
             "manifest.json": manifest.model_dump_json(indent=2).encode(),
             "probe.npz": store.get(manifest.probe.path),
         }
-        self._parts = {f"{name}.{part.format}": part for name, part in manifest.parts.items()}
-        for part in self._parts.values():
-            if not store.exists(part.path):
-                raise ObjectMissing(part.path)
+        self._files = manifest.files()
+        for file in self._files.values():
+            if not store.exists(file.path):
+                raise ObjectMissing(file.path)
         self._seconds = int(manifest.created.timestamp())
-        sizes = [len(data) for data in self._whole.values()] + [part.payload_bytes for part in self._parts.values()]
+        sizes = [len(data) for data in self._whole.values()] + [file.payload_bytes for file in self._files.values()]
         blocks = sum(tarfile.BLOCKSIZE + size + _padding(size) for size in sizes)
         self.payload_bytes = blocks + 2 * tarfile.BLOCKSIZE
 
@@ -38,10 +38,10 @@ class Archive:
             yield self._header(name, len(data))
             yield data
             yield bytes(_padding(len(data)))
-        for name, part in self._parts.items():
-            yield self._header(name, part.payload_bytes)
-            yield from self._store.stream(part.path)
-            yield bytes(_padding(part.payload_bytes))
+        for name, file in self._files.items():
+            yield self._header(name, file.payload_bytes)
+            yield from self._store.stream(file.path)
+            yield bytes(_padding(file.payload_bytes))
         yield bytes(2 * tarfile.BLOCKSIZE)
 
     def _header(self, name: str, size: int) -> bytes:

@@ -187,7 +187,7 @@ class Versions:
             raise VersionInUse(message)
         tombstone = orjson.dumps({"job": manifest.job, "version": number, "deleted": True})
         self._store.put(f"{self._root(model)}/versions/{number}.json", tombstone)
-        for path in [manifest.probe.path, *(part.path for part in manifest.parts.values())]:
+        for path in [manifest.probe.path, *(file.path for file in manifest.files().values())]:
             self._store.delete(path)
 
     def _alias(self, model: str, alias: str) -> int | None:

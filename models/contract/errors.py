@@ -23,9 +23,12 @@
     │   ├── StoreUnavailable     the artifact store does not answer
     │   ├── StoreFull            no space left where artifacts are kept
     │   ├── ModelDamaged         a published part fails its checks on load
+    │   ├── RuntimeUnavailable   what runs a part's format is not installed here, or ended
     │   └── Draining             the gateway is shutting down
+    ├── DeadlineExceeded         a run took longer than its limit
     ├── JobFailure
     │   ├── TrainingDiverged     the loss is not finite
+    │   ├── ExportFailed         a format cannot hold what the model does
     │   ├── ParityFailed         the exported graph disagrees with the trained model
     │   ├── TrainerCrashed       the trainer process ended without a word
     │   └── WorkerLost           the worker vanished and no attempt is left
@@ -284,11 +287,25 @@ class ModelDamaged(Unavailable):
     title = "Model damaged"
 
 
+class RuntimeUnavailable(Unavailable):
+    """What runs the format of a part is not installed on this gateway, or ended while it was needed."""
+
+    code = "runtime_unavailable"
+    title = "Runtime unavailable"
+
+
 class Draining(Unavailable):
     """The gateway is shutting down."""
 
     code = "draining"
     title = "Gateway shutting down"
+
+
+class DeadlineExceeded(LecternError):
+    """One run of a part took longer than its limit."""
+
+    code = "deadline_exceeded"
+    title = "Took too long"
 
 
 class JobFailure(LecternError):
@@ -303,6 +320,13 @@ class TrainingDiverged(JobFailure):
 
     code = "training_diverged"
     title = "Training diverged"
+
+
+class ExportFailed(JobFailure):
+    """A format that the job asks for cannot hold what the model does."""
+
+    code = "export_failed"
+    title = "Export failed"
 
 
 class ParityFailed(JobFailure):

@@ -23,9 +23,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, field_validator
 
 from models.contract.config import Name, Options
+from models.contract.formats import Format
 
 TRAIN_TASK = "lectern.train"
 """Name of the Celery task that brings a worker to a job; arguments: project, job id."""
@@ -61,10 +62,21 @@ FINAL_STATES = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLE
 class ExportOptions(Options):
     """What to export."""
 
-    formats: tuple[Literal["onnx"], ...] = Field(
-        default=("onnx",), min_length=1, description="Formats of the exported parts."
+    formats: tuple[Format, ...] = Field(
+        default=("onnx",),
+        min_length=1,
+        description="Formats of the exported parts, each at most once; the first is scored and served.",
+        json_schema_extra={"uniqueItems": True},
     )
     quantize: Literal[False] = Field(default=False, description="Whether to quantise the exported parts.")
+
+    @field_validator("formats")
+    @classmethod
+    def _no_format_twice(cls, formats: tuple[Format, ...]) -> tuple[Format, ...]:
+        if len(set(formats)) < len(formats):
+            message = "names a format twice"
+            raise ValueError(message)
+        return formats
 
 
 class JobSubmission(Options):

@@ -11,14 +11,26 @@ from models.contract.task import ServedModel
 from models.contract.tensors import PartSignature
 
 
-class Part(Options):
-    """One exported graph: where it lies in the store, its hash and its signature."""
+class PartFile(Options):
+    """One exported graph in one format: where it lies in the store, and its hash."""
 
     path: str
     format: str = "onnx"
     sha256: str
     payload_bytes: int
+
+
+class FurtherFile(PartFile):
+    """The same graph in a format that is not served; ``parity`` is the largest difference per output."""
+
+    parity: dict[str, float]
+
+
+class Part(PartFile):
+    """One exported graph as it is served, its signature, and the further formats that the job asked for."""
+
     signature: PartSignature
+    also: tuple[FurtherFile, ...] = ()
 
 
 class Probe(Options):
@@ -67,6 +79,11 @@ class Manifest(Options):
     assets: dict[str, JsonValue]
     value_range: tuple[float, float] | None
     insides: tuple[str, ...]
+
+    def files(self) -> dict[str, PartFile]:
+        """Return every exported file of this version by its name, those that are not served included."""
+        files = (file for part in self.parts.values() for file in (part, *part.also))
+        return {file.path.rsplit("/", 1)[-1]: file for file in files}
 
     def served(self) -> ServedModel:
         """Return what the codec may know of this version."""

@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import onnxruntime
 import torch
 
 from models.catalog import Catalog
+from models.contract.formats import Format
 from models.contract.spec import FamilySpec
 from models.contract.task import Arrays, ServedModel, Split, Task
 from models.contract.training import Plan, TrainingOptions
 from models.data.kind import Content
 from models.family import Export, Family, Learner
-from workers.exporting import export_part, open_session, run_session, traced_sizes
+from workers.exporting.formats import EXPORTERS, RunPart, write
+from workers.exporting.gate import traced_sizes
 
 CATALOG = Catalog(("models", "rehearsal"))
 BATCH = 16
@@ -82,24 +83,6 @@ class Bench:
         return self.family.export(module)
 
     @cached_property
-    def graphs(self) -> dict[str, bytes]:
-        """The exported graphs."""
-        generator = torch.Generator().manual_seed(2)
-        return {
-            part: export_part(export, self.family.example(part, traced_sizes(export.signature), generator))
-            for part, export in self.exports.items()
-        }
-
-    @cached_property
-    def sessions(self) -> dict[str, onnxruntime.InferenceSession]:
-        """The exported graphs, loaded."""
-        return {part: open_session(graph) for part, graph in self.graphs.items()}
-
-    def run(self, part: str, arrays: Arrays) -> Arrays:
-        """Run an exported part."""
-        return run_session(self.sessions[part], arrays)
-
-    @cached_property
     def served(self) -> ServedModel:
         """What the codec may know."""
         return ServedModel(
@@ -110,3 +93,26 @@ class Bench:
             assets=json.loads(json.dumps(self.family.assets())),
             signatures={part: export.signature for part, export in self.exports.items()},
         )
+
+
+@dataclass(frozen=True)
+class ExportedBench:
+    """The parts of a bench, exported to one format and opened again."""
+
+    bench: Bench
+    format: Format
+
+    @cached_property
+    def runs(self) -> dict[str, RunPart]:
+        """What runs each part."""
+        generator = torch.Generator().manual_seed(2)
+        found: dict[str, RunPart] = {}
+        for part, export in self.bench.exports.items():
+            example = self.bench.family.example(part, traced_sizes(export.signature), generator)
+            graph = write(part, export, self.format, example)
+            found[part] = EXPORTERS[self.format].open(graph, export.signature)
+        return found
+
+    def run(self, part: str, arrays: Arrays) -> Arrays:
+        """Run an exported part."""
+        return self.runs[part](arrays)

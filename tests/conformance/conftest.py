@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from conformance.bench import CATALOG, Bench
+from conformance.bench import CATALOG, Bench, ExportedBench
 from models.artifacts.datasets import Datasets
 from models.artifacts.store import ArtifactStore
 from models.data.kind import Content, UploadedFile
+from workers.exporting.formats import EXPORTERS
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -50,6 +51,12 @@ def bench(request: pytest.FixtureRequest, samples: dict[str, Content]) -> Bench:
     """Every family in turn, on each kind of dataset that it learns from."""
     name, kind = request.param
     return Bench(name, samples[kind])
+
+
+@pytest.fixture(scope="session", params=sorted(EXPORTERS))
+def exported(request: pytest.FixtureRequest, bench: Bench) -> ExportedBench:
+    """Every family in turn, exported to every format."""
+    return ExportedBench(bench, request.param)
 
 
 def _images(folder: Path) -> Path:

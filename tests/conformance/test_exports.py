@@ -7,10 +7,10 @@ import math
 import numpy as np
 import torch
 
-from conformance.bench import CATALOG, Bench
+from conformance.bench import CATALOG, Bench, ExportedBench
 from models.contract.task import Arrays, answer
 from models.contract.tensors import TOLERANCES, TensorSignature
-from workers.exporting import PARITY_SIZES, TRACED_SIZES, check_parity, traced_sizes
+from workers.exporting.gate import PARITY_SIZES, TRACED_SIZES, check_parity, traced_sizes
 
 ROWS = 5
 
@@ -26,14 +26,15 @@ def _conforms(array: np.ndarray, signature: TensorSignature, sizes: dict[str, in
     return array.dtype == signature.dtype and array.shape == wanted
 
 
-def _evaluated(bench: Bench, asked: set[str]) -> dict[str, float]:
+def _evaluated(exported: ExportedBench, asked: set[str]) -> dict[str, float]:
     """Return the metrics of the test split, checking each prediction; the verbs asked go into ``asked``."""
+    bench = exported.bench
     evaluation = bench.task.evaluation(bench.served, bench.content.splits["test"])
     query = next(evaluation)
     while True:
         asked.add(query.verb)
         verb = bench.task.verbs[query.verb]
-        predictions = answer(verb.codec(bench.served, query.request), bench.run)
+        predictions = answer(verb.codec(bench.served, query.request), exported.run)
         for prediction in predictions:
             verb.prediction.model_validate(prediction)
         try:
@@ -60,41 +61,44 @@ def test_parts_are_those_of_the_spec(bench: Bench) -> None:
             assert other.shape[0] == "batch"
 
 
-def test_every_part_equals_the_module(bench: Bench) -> None:
+def test_every_part_equals_the_module(exported: ExportedBench) -> None:
     """The publishing gate itself, on a trained module."""
+    bench = exported.bench
     for part, export in bench.exports.items():
         generator = torch.Generator().manual_seed(5)
-        differences, probe = check_parity(part, export, bench.graphs[part], bench.family, generator)
+        run = exported.runs[part]
+        differences, probe = check_parity(part, export, exported.format, run, bench.family, generator)
         assert differences.keys() == {output.name for output in export.signature.outputs}
         assert len(probe) == len(PARITY_SIZES)
 
 
-def test_every_part_conforms_to_its_signature(bench: Bench) -> None:
+def test_every_part_conforms_to_its_signature(exported: ExportedBench) -> None:
     """Examples and outputs have the types and shapes that the signature says, at a size that was not traced."""
-    for part, export in bench.exports.items():
+    for part, export in exported.bench.exports.items():
         sizes = {name: size + 2 for name, size in traced_sizes(export.signature).items()}
-        arrays = _example(bench, part, sizes, seed=6)
-        outputs = bench.run(part, arrays)
+        arrays = _example(exported.bench, part, sizes, seed=6)
+        outputs = exported.run(part, arrays)
         assert all(_conforms(arrays[item.name], item, sizes) for item in export.signature.inputs)
         assert all(_conforms(outputs[item.name], item, sizes) for item in export.signature.outputs)
 
 
-def test_every_row_equals_the_row_alone(bench: Bench) -> None:
+def test_every_row_equals_the_row_alone(exported: ExportedBench) -> None:
     """An answer never depends on batch mates."""
-    for part, export in bench.exports.items():
-        arrays = _example(bench, part, traced_sizes(export.signature) | {"batch": ROWS}, seed=7)
-        together = bench.run(part, arrays)
+    for part, export in exported.bench.exports.items():
+        arrays = _example(exported.bench, part, traced_sizes(export.signature) | {"batch": ROWS}, seed=7)
+        together = exported.run(part, arrays)
         for row in range(ROWS):
-            alone = bench.run(part, {name: array[row : row + 1] for name, array in arrays.items()})
+            alone = exported.run(part, {name: array[row : row + 1] for name, array in arrays.items()})
             for output in export.signature.outputs:
                 tolerance = TOLERANCES[output.quantity]
                 np.testing.assert_allclose(alone[output.name][0], together[output.name][row], tolerance, tolerance)
 
 
-def test_codec_answers_and_evaluation_gives_the_headline(bench: Bench) -> None:
+def test_codec_answers_and_evaluation_gives_the_headline(exported: ExportedBench) -> None:
     """The evaluator asks through the codec as a client would; every prediction has the documented form."""
     asked: set[str] = set()
-    metrics = _evaluated(bench, asked)
+    bench = exported.bench
+    metrics = _evaluated(exported, asked)
     assert math.isfinite(metrics[bench.task.headline])
     assert asked
     assert asked <= set(bench.spec.verbs or bench.task.verbs)

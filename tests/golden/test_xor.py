@@ -20,7 +20,8 @@ from models.artifacts.versions import Versions
 from models.catalog import Catalog
 from models.contract.manifest import DatasetReference, Manifest, Part, Probe
 from models.contract.task import Arrays, answer
-from workers.exporting import check_parity, export_part, open_session, run_session, traced_sizes
+from workers.exporting.formats import EXPORTERS, write
+from workers.exporting.gate import check_parity, traced_sizes
 
 CATALOG = Catalog()
 META: dict[str, Any] = {
@@ -54,8 +55,9 @@ def versions(tmp_path: Path) -> Versions:
     module.load_state_dict({**module.state_dict(), **weights})
     ((part, export),) = family.export(module).items()
     generator = torch.Generator().manual_seed(2)
-    graph = export_part(export, family.example(part, traced_sizes(export.signature), generator))
-    parity, _ = check_parity(part, export, graph, family, generator)
+    graph = write(part, export, "onnx", family.example(part, traced_sizes(export.signature), generator))
+    run = EXPORTERS["onnx"].open(graph, export.signature)
+    parity, _ = check_parity(part, export, "onnx", run, family, generator)
 
     versions = Versions(ArtifactStore(tmp_path.as_uri()))
     part_path, probe_path = (versions.part_path("job_1", 1, file) for file in ("classifier.onnx", "probe.npz"))
@@ -95,10 +97,12 @@ def versions(tmp_path: Path) -> Versions:
 def _ask(versions: Versions, inputs: list[Any]) -> Any:  # noqa: ANN401 - predictions are read by key
     """Answer through the codec, from nothing but what lies in the store."""
     manifest = versions.manifest("xor", versions.listing("xor").resolve("xor", None))
-    sessions = {name: open_session(versions.read(part.path)) for name, part in manifest.parts.items()}
+    parts = {
+        name: EXPORTERS["onnx"].open(versions.read(part.path), part.signature) for name, part in manifest.parts.items()
+    }
 
     def run(part: str, arrays: Arrays) -> Arrays:
-        outputs = run_session(sessions[part], arrays)
+        outputs = parts[part](arrays)
         assert outputs["logits"][:, 0].tolist() == (1 - outputs["logits"][:, 1]).tolist()
         return outputs
 

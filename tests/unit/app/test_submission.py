@@ -37,6 +37,7 @@ BODY = {"family": "mlp", "dataset": "digits", "model": "m"}
         ),
         ({"export": {"formats": []}}, "validation_failed", "/export/formats", "at least 1"),
         ({"export": {"formats": ["pickle"]}}, "validation_failed", "/export/formats/0", "onnx"),
+        ({"export": {"formats": ["onnx", "onnx"]}}, "validation_failed", "/export/formats", "a format twice"),
     ],
 )
 async def test_wrong_field_is_named(
