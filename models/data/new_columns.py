@@ -1,0 +1,159 @@
+"""Columns of the training part: what they hold is found out while their rows stream in.
+
+A column is kept as numbers for as long as every value is one, and as categories for as long as there are few of
+them: 5 bytes a field, whatever the file holds. Called by ``table_reader``.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from models.contract.task import Array
+from models.data.cells import INFINITE, ordered
+from models.data.problems import MOST_KEPT
+from models.data.table_columns import REPEATING_ROWS, Column, Numbers, Source
+
+MOST_CATEGORIES = 255
+"""What one byte tells apart beside 0, and what other libraries take for categorical at most."""
+
+LONGEST_CATEGORY = 200
+IGNORE = "list it under the option 'ignore'"
+
+DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+", re.ASCII)
+
+ColumnType = Literal["numeric", "categorical"]
+
+
+class NewNumbers(Numbers):
+    """A column that the options say is numeric."""
+
+    def check(self) -> None:
+        """Note if there is nothing to learn from it."""
+        _check_varies(self, self.values())
+
+
+class NewColumn(Column):
+    """A column of any type, or one that the options say is categorical."""
+
+    def __init__(self, name: str, source: Source, *, categorical: bool) -> None:
+        """Start empty; without ``categorical`` it is numeric if every value that is there is a number."""
+        super().__init__(name, source)
+        self._declared = categorical
+        self._numbers: array[float] | None = None if categorical else array("f")
+        self._codes: bytearray | None = bytearray()
+        self._index: dict[str, int] = {}
+        self._infinite: list[tuple[int, str]] = []
+        self._infinite_count = 0
+        self._mixed: tuple[int, str] | None = None
+        self._long_line: int | None = None
+
+    @property
+    def type(self) -> ColumnType:
+        """What the column is, as far as its rows have come."""
+        return "categorical" if self._numbers is None else "numeric"
+
+    @property
+    def note(self) -> str | None:
+        """A sentence about what may be a slip in the file."""
+        if self._mixed is None:
+            return None
+        line, text = self._mixed
+        place = f"{self.source.table.name} line {line}"
+        return f"Column '{self.name}' holds numbers and is categorical because of '{text[:50]}' in {place}."
+
+    def add(self, texts: Sequence[str], lines: Sequence[int]) -> None:
+        """Take fields of whatever kind."""
+        if self._numbers is not None:
+            quick = self.source.numbers(texts)
+            if quick is None:
+                self._add_numbers(self._numbers, texts, lines)
+            else:
+                self._numbers.frombytes(quick.tobytes())
+        if self._codes is not None:
+            self._add_codes(self._codes, texts, lines)
+
+    def _add_numbers(self, kept: array[float], texts: Sequence[str], lines: Sequence[int]) -> None:
+        for text, line in zip(map(str.strip, texts), lines, strict=True):
+            value = self.source.number(text)
+            if value is None:
+                self._mixed = (line, text) if np.isfinite(np.frombuffer(kept, np.float32)).any() else None
+                self._numbers = None
+                return
+            if value == INFINITE:
+                self._infinite_count += 1
+                self._infinite += [(line, text)] if self._infinite_count <= MOST_KEPT else []
+            kept.append(value)
+
+    def _add_codes(self, kept: bytearray, texts: Sequence[str], lines: Sequence[int]) -> None:
+        index = self._index
+        for text, line in zip(map(str.strip, texts), lines, strict=True):
+            code = 0 if text in self.source.missing else index.get(text)
+            if code is None:
+                if len(text) > LONGEST_CATEGORY or len(index) == MOST_CATEGORIES:
+                    self._long_line = line if len(text) > LONGEST_CATEGORY else None
+                    self._codes = None
+                    return
+                code = index[text] = len(index) + 1
+            kept.append(code)
+
+    def values(self) -> Array:
+        """Return (rows,) float32 or int32; after ``check``."""
+        if self._numbers is not None:
+            return np.frombuffer(self._numbers, np.float32)
+        assert self._codes is not None
+        position = {category: index for index, category in enumerate(self.categories(), start=1)}
+        order = np.array([0, *(position[category] for category in self._index)], np.int32)
+        return order[np.frombuffer(self._codes, np.uint8)]
+
+    def categories(self) -> list[str]:
+        """Return the categories in the order of their indices, 1 and on."""
+        return ordered(self._index)
+
+    def check(self) -> None:
+        """Note what makes the column one that cannot be learnt from."""
+        if self._numbers is None and self._codes is None:
+            self.source.problem(self.name, self._told_texts())
+        elif self._numbers is not None and self._infinite:
+            for line, text in self._infinite:
+                self.source.infinite(self.name, text, line)
+            if left := self._infinite_count - len(self._infinite):
+                self.source.problem(self.name, "has more infinite values", count=left)
+        elif self._numbers is not None or self._declared or not self._told_slip():
+            _check_varies(self, self.values())
+
+    def _told_slip(self) -> bool:
+        """Return whether the texts are none that come again, such as names, and note it."""
+        detail, present = "", len(self._codes or b"") - (self._codes or b"").count(0)
+        if self._index and all(map(DECIMAL_COMMA.fullmatch, self._index)):
+            detail = f"has decimal commas ({next(iter(self._index))}); write a point, or name it under 'categorical'"
+        elif present > REPEATING_ROWS and len(self._index) == present:
+            detail = f"has {present} texts, each only once, so that nothing can be learnt from it; {IGNORE}"
+        if detail:
+            self.source.problem(self.name, detail)
+        return bool(detail)
+
+    def _told_texts(self) -> str:
+        if self._index and all(map(DECIMAL_COMMA.fullmatch, self._index)):
+            return f"has decimal commas ({next(iter(self._index))}); write a point"
+        if self._long_line is not None:
+            return f"holds text of more than {LONGEST_CATEGORY} characters (line {self._long_line}); {IGNORE}"
+        remedy = f"{IGNORE}, or merge categories"
+        if self._mixed is not None:
+            line, text = self._mixed
+            remedy = f"mend '{text[:50]}' in line {line}, name it under 'missing' if it means that, or {IGNORE}"
+        return f"is not numeric and has more than {MOST_CATEGORIES} different texts; {remedy}"
+
+
+def _check_varies(column: Column, values: Array) -> None:
+    """Note a column without values, or with one value in every row and none missing."""
+    missing = np.isnan(values) if values.dtype == np.float32 else values == 0
+    if missing.all():
+        column.source.problem(column.name, f"has no value in any row; {IGNORE}")
+    elif not missing.any() and (values == values[0]).all():
+        told = f"{values[0]:g} as a 32-bit float" if values.dtype == np.float32 else "the same text"
+        column.source.problem(column.name, f"has one value in every row ({told}); {IGNORE}")

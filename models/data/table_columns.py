@@ -1,0 +1,183 @@
+"""Columns of a table while its rows stream in: numbers, words that are known already, and labels.
+
+``new_columns`` decides what a column of the training part holds; ``table_reader`` drives both.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from array import array
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from models.contract.task import Array
+from models.data.cells import INFINITE, number, numbers, ordered
+from models.data.csv_table import CsvTable
+from models.data.problems import MOST_KEPT
+
+MOST_CLASSES = 1_000
+REPEATING_ROWS = 20
+"""Beyond so many rows, values that never come again are names or measurements, no categories or classes."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """The file that columns are read from, and the texts that mean a missing value in it."""
+
+    table: CsvTable
+    missing: frozenset[str]
+
+    @cached_property
+    def _missing_numbers(self) -> bool:
+        """Whether some of these texts are numbers, such as -999."""
+        return any(number(text) is not None for text in self.missing)
+
+    def number(self, text: str) -> float | None:
+        """Return the number that ``text`` writes, NaN if it means missing, None if it is neither."""
+        return np.nan if text in self.missing else number(text)
+
+    def numbers(self, texts: Sequence[str]) -> Array | None:
+        """Return ``texts`` as float32 if all of them are finite numbers, the quick way; else None."""
+        return None if self._missing_numbers else numbers(texts)
+
+    def problem(self, column: str, detail: str, line: int | None = None, count: int = 1) -> None:
+        """Note a problem of a column."""
+        self.table.problem(line, f"column '{column}' {detail}", count)
+
+    def infinite(self, column: str, text: str, line: int) -> None:
+        """Note a number that no model can take."""
+        detail = f"has '{text[:50]}', infinite or beyond 32-bit floats; write a finite number or nothing"
+        self.problem(column, detail, line)
+
+
+class Column(ABC):
+    """A column that takes the fields of one chunk after another."""
+
+    def __init__(self, name: str, source: Source) -> None:
+        """Start empty."""
+        self.name = name
+        self.source = source
+
+    @abstractmethod
+    def add(self, texts: Sequence[str], lines: Sequence[int]) -> None:
+        """Take the next fields and the lines they stand in."""
+
+    @abstractmethod
+    def values(self) -> Array:
+        """Return all fields, (rows,): float32 with NaN for missing, or int32 indices with 0 for missing or unknown."""
+
+    def check(self) -> None:
+        """Note what is wrong with the column as a whole, once all fields have come; by default nothing."""
+        return
+
+
+class Numbers(Column):
+    """Numbers; what is none is noted."""
+
+    def __init__(self, name: str, source: Source) -> None:
+        """Start empty."""
+        super().__init__(name, source)
+        self._values = array("f")
+
+    def add(self, texts: Sequence[str], lines: Sequence[int]) -> None:
+        """Take numbers and missing values."""
+        quick = self.source.numbers(texts)
+        if quick is not None:
+            self._values.frombytes(quick.tobytes())
+            return
+        for text, line in zip(map(str.strip, texts), lines, strict=True):
+            value = self.source.number(text)
+            if value is None:
+                self.source.problem(self.name, f"is numeric and has '{text[:50]}'; write a number or nothing", line)
+            elif value == INFINITE:
+                self.source.infinite(self.name, text, line)
+            self._values.append(np.nan if value is None else value)
+
+    def values(self) -> Array:
+        """Return (rows,) float32."""
+        return np.frombuffer(self._values, np.float32)
+
+
+class KnownCategories(Column):
+    """Words that the training part decided; others count as unknown."""
+
+    def __init__(self, name: str, source: Source, categories: Sequence[str]) -> None:
+        """Start empty; ``categories`` have the indices from 1 on."""
+        super().__init__(name, source)
+        self._index = {category: index for index, category in enumerate(categories, start=1)}
+        self._codes = bytearray()
+        self.unknown = 0
+
+    def add(self, texts: Sequence[str], lines: Sequence[int]) -> None:
+        """Take words."""
+        del lines
+        for text in map(str.strip, texts):
+            code = 0 if text in self.source.missing else self._index.get(text)
+            self.unknown += code is None
+            self._codes.append(code or 0)
+
+    def values(self) -> Array:
+        """Return (rows,) int32."""
+        return np.frombuffer(self._codes, np.uint8).astype(np.int32)
+
+
+class Labels(Column):
+    """The label of every row, by class; ``known`` are the classes of the training part, None there."""
+
+    def __init__(self, name: str, source: Source, known: Sequence[str] | None = None) -> None:
+        """Start empty."""
+        super().__init__(name, source)
+        self._known = known is not None
+        self._index = {label: index for index, label in enumerate(known or ())}
+        self._codes = array("i")
+        self._strange: Counter[str] = Counter()
+
+    def add(self, texts: Sequence[str], lines: Sequence[int]) -> None:
+        """Take labels; a missing one is noted."""
+        for text, line in zip(map(str.strip, texts), lines, strict=True):
+            if text in self.source.missing:
+                said = f" ('{text}')" if text else ""
+                self.source.problem(self.name, f"is the label and is missing{said}", line)
+                code = -1
+            elif (code := self._index.get(text, -1)) < 0:
+                code = self._add_class(text)
+            self._codes.append(code)
+
+    def _add_class(self, text: str) -> int:
+        if self._known or len(self._index) > MOST_CLASSES:
+            if len(self._strange) < MOST_KEPT or text in self._strange:
+                self._strange[text] += 1
+            return -1
+        return self._index.setdefault(text, len(self._index))
+
+    def classes(self) -> list[str]:
+        """Return the classes in the order of their final indices."""
+        return ordered(self._index)
+
+    def values(self) -> Array:
+        """Return (rows,) int64 indices of ``classes()``; after ``check`` found nothing."""
+        position: Mapping[str, int] = {label: index for index, label in enumerate(self.classes())}
+        order = np.array([position[label] for label in self._index], np.int64)
+        return order[np.frombuffer(self._codes, np.int32)]
+
+    def check(self) -> None:
+        """Note classes that cannot be learnt."""
+        if self._known:
+            for label, count in self._strange.items():
+                rows = f"{count} row{'s' if count > 1 else ''}"
+                detail = f"has the class '{label[:50]}' in {rows}, which the part 'train' does not have"
+                self.source.problem(self.name, f"{detail}; add examples there or leave these out")
+            return
+        rows, classes = len(self._codes), len(self._index)
+        if classes > MOST_CLASSES or (rows > REPEATING_ROWS and classes > rows / 2):
+            count = f"more than {MOST_CLASSES}" if classes > MOST_CLASSES else str(classes)
+            detail = f"is the label and has {count} different values in {rows} rows; a class must come again"
+            self.source.problem(self.name, f"{detail}. Is another column the label (option 'label')?")
+        elif classes == 1:
+            only = next(iter(self._index))
+            detail = f"is the label and has one class only ('{only[:50]}'); a classifier needs at least two"
+            self.source.problem(self.name, detail)
