@@ -51,7 +51,7 @@ class ImageFilter(nn.Module):
     def __init__(self, name: str, channels: int, device: torch.device) -> None:
         """Keep the kernel once for each of ``channels``."""
         super().__init__()
-        kernel = torch.tensor(FILTERS[name], device=device)
+        kernel = torch.tensor(FILTERS[name], dtype=torch.float32, device=device)
         self.register_buffer("kernels", kernel.expand(channels, 1, 3, 3).clone())
 
     def forward(self, images: Tensor) -> Tensor:
