@@ -14,7 +14,7 @@ from pydantic import WithJsonSchema
 from models.contract.errors import ValidationFailed
 from models.contract.task import Array, Arrays, ServedModel, Split
 from models.data.image_facts import ImageFacts
-from models.data.pixels import decode_base64, decode_image
+from models.data.pixels import Decoder, decode_base64
 
 Input = Annotated[
     object,
@@ -42,7 +42,9 @@ def arrays_of(model: ServedModel, inputs: Sequence[object]) -> Arrays:
         ValidationFailed: an input is not what the model takes; names it and says what would be.
     """
     facts = ImageFacts.of(model.meta)
-    return {"images": np.stack([_image(facts, value, f"/inputs/{index}") for index, value in enumerate(inputs)])}
+    decoder = Decoder(facts.wanted, facts.value_range)
+    images = [_image(facts, decoder, value, f"/inputs/{index}") for index, value in enumerate(inputs)]
+    return {"images": np.stack(images)}
 
 
 def inputs_of(split: Split, start: int, stop: int) -> tuple[object, ...]:
@@ -50,16 +52,16 @@ def inputs_of(split: Split, start: int, stop: int) -> tuple[object, ...]:
     return tuple(split["images"][start:stop].astype(np.float32))
 
 
-def _image(facts: ImageFacts, value: object, pointer: str) -> Array:
+def _image(facts: ImageFacts, decoder: Decoder, value: object, pointer: str) -> Array:
     if isinstance(value, bytes):
-        return decode_image(value, facts.shape, facts.value_range, "/")
+        return decoder.decode(value, "/")
     if isinstance(value, dict):
         fields = cast("dict[str, object]", value)
         encoded = fields.get("image")
         if not isinstance(encoded, str) or len(fields) != 1:
             raise ValidationFailed.at(pointer, 'must be nested numbers or {"image": "<base64 PNG or JPEG>"}')
         data = decode_base64(encoded, f"{pointer}/image")
-        return decode_image(data, facts.shape, facts.value_range, f"{pointer}/image")
+        return decoder.decode(data, f"{pointer}/image")
     return _numbers(value, facts.shape, pointer)
 
 

@@ -23,7 +23,7 @@ HeaderCheck = Callable[[str, tuple[int, ...], np.dtype], None]
 
 UNREADABLE = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
-    *(EOFError, OSError, NotImplementedError, RuntimeError, ValueError),
+    *(EOFError, OSError, NotImplementedError, OverflowError, RuntimeError, ValueError),
 )
 """What zipfile and its decompressors raise at damaged archives."""
 
@@ -55,7 +55,7 @@ def read_npz(part: str, path: Path, names: Sequence[str], check: HeaderCheck = _
             return found or dict.fromkeys(sorted(members)[:20], np.empty(0))
     except UNREADABLE as error:
         raise InvalidDataset.at(
-            f"/{part}", f"is not a readable npz archive ({error}); write it with numpy.savez"
+            f"/{part}", f"is not a readable npz archive or zip ({error}); is it whole? numpy.savez writes an npz"
         ) from error
 
 

@@ -1,8 +1,8 @@
-"""Labelled images of one size: npz archives or idx pairs, read without ever unpickling.
+"""Labelled images: npz archives or idx pairs of one size, read without ever unpickling, or zips of picture files.
 
-Parts: ``train`` (npz with ``x_train, y_train[, x_test, y_test]`` or ``images, labels``), optional
-``validation`` and ``test`` (npz with ``images, labels``), or idx pairs ``train_images`` + ``train_labels``
-(and ``validation_…``, ``test_…``), plain or gzipped.
+Parts: ``train`` (npz with ``x_train, y_train[, x_test, y_test]`` or ``images, labels``; or a zip of
+``label/picture.png|jpg``), optional ``validation`` and ``test`` (npz with ``images, labels``, or such a zip), or
+idx pairs ``train_images`` + ``train_labels`` (and ``validation_…``, ``test_…``), plain or gzipped.
 
 Arrays of a split: ``images`` (examples, height, width[, channels]) uint8 or float32 in the dataset's own
 scale, ``labels`` (examples,) int64 indices into ``meta["classes"]``.
@@ -12,24 +12,34 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Mapping
-from typing import ClassVar
+import math
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, JsonValue, model_validator
 
-from models.contract.errors import InvalidDataset
+from models.contract.errors import InvalidDataset, ValidationFailed
 from models.contract.task import Array
+from models.data.chunks import chunks
 from models.data.idx import read_idx
 from models.data.image_facts import ImageFacts
+from models.data.image_folders import Choices, read_folders
+from models.data.image_zip import holds_folders
 from models.data.kind import Content, DatasetKind, SplitOptions, UploadedFile
 from models.data.npz import read_npz
+from models.data.pixels import Background, Resize
 
 SPLITS = ("train", "validation", "test")
 LARGEST_SIDE = 4_096
 LARGEST_CLASS_COUNT = 10_000
 IMAGE_ARRAYS = ("images", "x_train", "x_test")
 NPZ_NAMES = (("images", "labels"), ("x_train", "y_train"))
+MOST_NAMED = 5
+LONGEST_NUMBER = 20
+ZIP_OPTIONS = ("mode", "size", "resize", "background")
+
+Side = Annotated[int, Field(ge=1, le=LARGEST_SIDE)]
 
 
 class ImagesOptions(SplitOptions):
@@ -39,6 +49,19 @@ class ImagesOptions(SplitOptions):
         default=None,
         description="Smallest and largest pixel value; default 0 to 255 for whole numbers, else that of the data.",
     )
+    mode: Literal["grey", "rgb"] | None = Field(
+        default=None, description="What pictures of a zip become; default grey unless the training part holds colour."
+    )
+    size: tuple[Side, Side] | None = Field(
+        default=None,
+        description="Height and width of the pictures of a zip; default the most common size of the training part.",
+    )
+    resize: Resize = Field(
+        default="stretch",
+        description="What happens to pictures of another size, also in requests: their sides are stretched, they are "
+        "fitted in and padded with the background, they are scaled to cover and cropped, or they are refused.",
+    )
+    background: Background = Field(default="white", description="What transparent pixels of a zip are laid over.")
 
     @model_validator(mode="after")
     def _range_is_ordered(self) -> ImagesOptions:
@@ -52,25 +75,17 @@ class Images(DatasetKind):
     """Labelled images."""
 
     name = "images"
-    title = "Labelled images of one size (npz or idx)"
+    title = "Labelled images (npz, idx, or a zip of label/picture.png)"
     options: ClassVar[type[SplitOptions]] = ImagesOptions
     stratify = "labels"
 
     def read(self, files: Mapping[str, UploadedFile], options: SplitOptions) -> Content:
         """Return the splits found in ``files``; see the module docstring for their names."""
-        raw = _read_parts(files)
-        if "train" not in raw:
-            raise _invalid(
-                "train",
-                "is missing; send an npz as 'train', or idx files as 'train_images' and 'train_labels'",
-            )
-        for part, (images, labels) in raw.items():
-            _check(part, images, labels, raw["train"][0])
+        assert isinstance(options, ImagesOptions)
+        zips = {part: file for part, file in files.items() if part in SPLITS and holds_folders(file)}
+        raw, meta = _read_zips(files, zips, options) if zips else _read_arrays(files, options)
         labelled = {part: _names(part, labels) for part, (_, labels) in raw.items()}
-        classes = _classes(labelled.values())
-        if len(classes) < 2:
-            only = ", ".join(classes)
-            raise _invalid("train", f"holds one class only ({only}); a classifier needs at least two")
+        classes = _classes(labelled)
         position = {label: index for index, label in enumerate(classes)}
         splits = {
             part: {
@@ -80,17 +95,13 @@ class Images(DatasetKind):
             for part, (images, _) in raw.items()
         }
         height, width, *channels = raw["train"][0].shape[1:]
-        meta: dict[str, JsonValue] = {
+        shape: dict[str, JsonValue] = {
             "height": height,
             "width": width,
             "channels": channels[0] if channels else None,
             "classes": list(classes),
         }
-        assert isinstance(options, ImagesOptions)
-        low, high = options.value_range or _value_range(raw["train"][0])
-        _check_range(raw, low, high)
-        meta["value_range"] = [low, high]
-        return Content(splits, meta)
+        return Content(splits, shape | meta)
 
     def facts(self, content: Content) -> dict[str, JsonValue]:
         """Return the class balance per split, and mean and standard deviation of the training pixels."""
@@ -106,8 +117,7 @@ class Images(DatasetKind):
         }
         return {
             "class_balance": balance,
-            "pixel_mean": float(train.mean(dtype=np.float64)),
-            "pixel_standard_deviation": float(train.std(dtype=np.float64)),
+            **_statistics(train),
         }
 
     def preview(self, content: Content, split: str, count: int) -> list[dict[str, JsonValue]]:
@@ -128,20 +138,61 @@ class Images(DatasetKind):
 
 KIND = Images()
 
+Raw = dict[str, tuple[Array, Array]]
+"""Images and labels by split, the labels as numbers or text."""
+
 
 def _invalid(part: str, detail: str) -> InvalidDataset:
     return InvalidDataset.at(f"/{part}", detail)
 
 
-def _read_parts(files: Mapping[str, UploadedFile]) -> dict[str, tuple[Array, Array]]:
+def _read_zips(
+    files: Mapping[str, UploadedFile], zips: Mapping[str, UploadedFile], options: ImagesOptions
+) -> tuple[Raw, dict[str, JsonValue]]:
+    """Return pictures and labels by split, and what is known of them."""
+    for part in files:
+        if part not in zips:
+            first = next(iter(zips))
+            raise _invalid(
+                part, f"comes in another form than '{first}', a zip of pictures; send all parts as such zips"
+            )
+    if "train" not in zips:
+        raise _invalid("train", "is missing; send a zip of label/picture.png as 'train'")
+    if options.value_range not in (None, (0, 255)):
+        raise ValidationFailed.at("/options/value_range", "is 0 to 255 for a zip of pictures; leave it out")
+    choices = Choices(options.mode, options.size, options.resize, options.background)
+    found, meta = read_folders(zips, choices)
+    raw = {part: (folders.images, np.array(folders.labels, dtype=object)) for part, folders in found.items()}
+    return raw, {"value_range": [0.0, 255.0], **meta}
+
+
+def _read_arrays(files: Mapping[str, UploadedFile], options: ImagesOptions) -> tuple[Raw, dict[str, JsonValue]]:
+    """Return images and labels of npz archives or idx pairs by split, and their range."""
+    raw = _read_parts(files)
+    if "train" not in raw:
+        raise _invalid(
+            "train",
+            "is missing; send an npz or a zip of pictures as 'train', or idx files as 'train_images', 'train_labels'",
+        )
+    for name in ZIP_OPTIONS:
+        if name in options.model_fields_set:
+            raise ValidationFailed.at(f"/options/{name}", "is for zips of pictures only; leave it out")
+    for part, (images, labels) in raw.items():
+        _check(part, images, labels, raw["train"][0])
+    low, high = options.value_range or _value_range(raw["train"][0])
+    _check_range(raw, low, high)
+    return raw, {"value_range": [low, high]}
+
+
+def _read_parts(files: Mapping[str, UploadedFile]) -> Raw:
     """Return images and labels as uploaded, by split."""
-    raw: dict[str, tuple[Array, Array]] = {}
+    raw: Raw = {}
     for part in files:
         if part not in SPLITS and part.removesuffix("_images").removesuffix("_labels") not in SPLITS:
             names = ", ".join(SPLITS)
             raise _invalid(
                 part,
-                f"is not a part of an images dataset; use {names} (npz) or <split>_images and <split>_labels (idx)",
+                f"is not a part of an images dataset; use {names} (npz, zip), <split>_images and <split>_labels (idx)",
             )
     for split in SPLITS:
         images, labels = files.get(f"{split}_images"), files.get(f"{split}_labels")
@@ -164,7 +215,7 @@ def _read_idx_images(part: str, file: UploadedFile) -> Array:
     return read_idx(part, file.path, 3, lambda shape: _check_header(part, shape, np.dtype(np.uint8)))
 
 
-def _read_archive(split: str, file: UploadedFile, files: Mapping[str, UploadedFile]) -> dict[str, tuple[Array, Array]]:
+def _read_archive(split: str, file: UploadedFile, files: Mapping[str, UploadedFile]) -> Raw:
     def check(name: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
         if name in IMAGE_ARRAYS:
             _check_header("test" if name == "x_test" else split, shape, dtype)
@@ -211,12 +262,18 @@ def _check(part: str, images: Array, labels: Array, train: Array) -> None:
             part,
             f"images are {images.shape[1:]}, those of 'train' are {train.shape[1:]}; all must have one size",
         )
-    finite = np.abs(images) <= np.finfo(np.float32).max if images.dtype.kind == "f" else np.ones(1, dtype=bool)
-    if not finite.all():
-        first = int(np.flatnonzero(~finite.reshape(len(images), -1).all(axis=1))[0])
+    if images.dtype.kind == "f" and (first := _first_not_finite(images)) is not None:
         raise _invalid(part, f"image {first} has pixels that are NaN or infinite; replace them and upload again")
     if labels.dtype.kind not in "iuUS":
         raise _invalid(part, f"labels must be whole numbers or strings, not {labels.dtype}")
+
+
+def _first_not_finite(images: Array) -> int | None:
+    for start, chunk in chunks(images):
+        finite = (np.abs(chunk) <= np.finfo(np.float32).max).reshape(len(chunk), -1).all(axis=1)
+        if not finite.all():
+            return start + int(np.flatnonzero(~finite)[0])
+    return None
 
 
 def _names(part: str, labels: Array) -> list[int | str]:
@@ -227,14 +284,30 @@ def _names(part: str, labels: Array) -> list[int | str]:
         raise _invalid(part, f"has labels that are not UTF-8 text ({error})") from error
 
 
-def _classes(labels: Iterable[list[int | str]]) -> tuple[str, ...]:
-    """Return the names of all labels, numbers in their order before text in its."""
-    values = {value for names in labels for value in names}
-    if len(values) > LARGEST_CLASS_COUNT:
-        raise _invalid("train", f"has {len(values)} classes; at most {LARGEST_CLASS_COUNT} are supported")
-    numbers = sorted(value for value in values if isinstance(value, int))
-    texts = sorted(value for value in values if isinstance(value, str))
-    return tuple(dict.fromkeys([*map(str, numbers), *texts]))
+def _classes(labelled: Mapping[str, list[int | str]]) -> tuple[str, ...]:
+    """Return the names of all labels in train, whole numbers in their order before text in its."""
+    classes = set(map(str, labelled["train"]))
+    if len(classes) > LARGEST_CLASS_COUNT:
+        raise _invalid("train", f"has {len(classes)} classes; at most {LARGEST_CLASS_COUNT} are supported")
+    if len(classes) < 2:
+        only = ", ".join(classes)
+        raise _invalid("train", f"holds one class only ({only}); a classifier needs at least two")
+    for part, labels in labelled.items():
+        strange = sorted(set(map(str, labels)) - classes)
+        if strange:
+            named = ", ".join(f"'{label}'" for label in strange[:MOST_NAMED])
+            more = f" and {len(strange) - MOST_NAMED} more" if len(strange) > MOST_NAMED else ""
+            raise _invalid(
+                part, f"has classes of which 'train' holds no example: {named}{more}; add some or leave them out"
+            )
+    numbers = sorted((label for label in classes if _is_number(label)), key=int)
+    return (*numbers, *sorted(label for label in classes if not _is_number(label)))
+
+
+def _is_number(label: str) -> bool:
+    """Return whether the label is a whole number as numbers are written, so that '10' follows '9' but '007' is text."""
+    digits = label.removeprefix("-")
+    return digits.isascii() and digits.isdigit() and len(digits) <= LONGEST_NUMBER and str(int(label)) == label
 
 
 def _value_range(images: Array) -> tuple[float, float]:
@@ -245,6 +318,13 @@ def _value_range(images: Array) -> tuple[float, float]:
     if images.dtype.kind == "f" and low >= 0 and high <= 1:
         return 0.0, 1.0
     return low, high if high > low else low + 1.0
+
+
+def _statistics(images: Array) -> dict[str, JsonValue]:
+    """Return mean and standard deviation of the pixels, summed in float64 a chunk at a time."""
+    mean = sum(float(chunk.sum(dtype=np.float64)) for _, chunk in chunks(images)) / images.size
+    squares = sum(float(np.square(chunk.astype(np.float64) - mean).sum()) for _, chunk in chunks(images))
+    return {"pixel_mean": mean, "pixel_standard_deviation": math.sqrt(squares / images.size)}
 
 
 def _check_range(raw: Mapping[str, tuple[Array, Array]], low: float, high: float) -> None:
