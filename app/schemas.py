@@ -61,6 +61,9 @@ class FamilyDescription(BaseModel):
     config: dict[str, Any] = Field(description="JSON Schema of a job's `config`, with defaults.")
     training: dict[str, Any] = Field(description="JSON Schema of a job's `training`, with defaults.")
     parts: dict[str, PartSignature]
+    parts_by_kind: dict[str, dict[str, PartSignature]] = Field(
+        description="The parts for kinds of dataset that give other inputs than the usual one."
+    )
     insides: list[str]
     verbs: list[str]
 

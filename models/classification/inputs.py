@@ -11,10 +11,12 @@ from typing import Annotated, cast
 import numpy as np
 from pydantic import WithJsonSchema
 
+from models.classification.table_inputs import table_arrays
 from models.contract.errors import ValidationFailed
 from models.contract.task import Array, Arrays, ServedModel, Split
 from models.data.image_facts import ImageFacts
 from models.data.pixels import Decoder, decode_base64
+from models.data.table_facts import TableFacts
 
 Input = Annotated[
     object,
@@ -23,11 +25,13 @@ Input = Annotated[
             "anyOf": [
                 {
                     "type": "array",
-                    "description": "Nested numbers (height × width[ × channels]) in the dataset's scale.",
+                    "description": "Nested numbers (height × width[ × channels]) in the dataset's scale, or the "
+                    "values of a table's row in the order of its columns: numbers, texts, null for missing.",
                 },
                 {
                     "type": "object",
                     "properties": {"image": {"type": "string", "description": "Base64 PNG or JPEG."}},
+                    "description": "An image, or a table's row by column; a column that is left out is missing.",
                 },
             ]
         }
@@ -36,20 +40,31 @@ Input = Annotated[
 
 
 def arrays_of(model: ServedModel, inputs: Sequence[object]) -> Arrays:
-    """Return all inputs as ``images`` (batch, height, width[, channels]) float32.
+    """Return all inputs as the classifier takes them.
+
+    ``images`` (batch, height, width[, channels]) float32; of a table ``numbers`` (batch, numeric columns) float32 and
+    ``categories`` (batch, categorical columns) int64, each if there are such columns.
 
     Raises:
         ValidationFailed: an input is not what the model takes; names it and says what would be.
     """
+    if _takes_rows(model):
+        return table_arrays(TableFacts.of(model.meta), inputs)
     facts = ImageFacts.of(model.meta)
     decoder = Decoder(facts.wanted, facts.value_range)
     images = [_image(facts, decoder, value, f"/inputs/{index}") for index, value in enumerate(inputs)]
     return {"images": np.stack(images)}
 
 
-def inputs_of(split: Split, start: int, stop: int) -> tuple[object, ...]:
+def inputs_of(model: ServedModel, split: Split, start: int, stop: int) -> tuple[object, ...]:
     """Return the examples from ``start`` up to ``stop`` as a request brings them."""
+    if _takes_rows(model):
+        return tuple(TableFacts.of(model.meta).rows(split, start, stop))
     return tuple(split["images"][start:stop].astype(np.float32))
+
+
+def _takes_rows(model: ServedModel) -> bool:
+    return "columns" in model.meta
 
 
 def _image(facts: ImageFacts, decoder: Decoder, value: object, pointer: str) -> Array:

@@ -114,7 +114,7 @@ class Classification(Task):
         labels = split["labels"]
         predicted: list[str] = []
         for start in range(0, len(labels), EVALUATION_BATCH):
-            chunk = inputs_of(split, start, start + EVALUATION_BATCH)
+            chunk = inputs_of(model, split, start, start + EVALUATION_BATCH)
             predictions = yield Query("classify", ClassifyRequest(inputs=chunk, top=1))
             predicted += [cast("str", item["label"]) for item in predictions]
         classes = _classes(model)

@@ -23,6 +23,7 @@ class FamilySpec:
         config: options of the model, with bounds and the paper's defaults.
         training: options of the training, with the family's defaults.
         parts: exported graphs with their signatures; axes that the dataset decides are symbolic here.
+        parts_by_kind: the same for kinds of dataset that give other inputs than the usual one.
         insides: what it can return beside the answer, such as ``attention``.
         verbs: the verbs of its task that it answers; empty means all.
         check: raises ``ValidationFailed`` when config, training and dataset facts do not go together.
@@ -39,3 +40,10 @@ class FamilySpec:
     insides: tuple[str, ...] = ()
     verbs: tuple[str, ...] = ()
     check: Callable[[Options, TrainingOptions, Mapping[str, object]], None] | None = field(default=None)
+    parts_by_kind: Mapping[str, Mapping[str, PartSignature]] = field(
+        default_factory=dict[str, Mapping[str, PartSignature]]
+    )
+
+    def parts_of(self, kind: str) -> Mapping[str, PartSignature]:
+        """Return the parts of a model that learnt from a dataset of this kind."""
+        return self.parts_by_kind.get(kind, self.parts)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from models.contract.config import Options
 
 Dtype = Literal["float32", "float64", "int64", "int32", "bool", "uint8"]
@@ -20,12 +22,16 @@ TOLERANCES: dict[Quantity, float] = {
 
 
 class TensorSignature(Options):
-    """One input or output: a string in ``shape`` is a symbolic axis, such as ``batch`` or ``time``."""
+    """One input or output: a string in ``shape`` is a symbolic axis, such as ``batch`` or ``time``.
+
+    ``optional`` says, in a family's description, that an exported part lacks it when the dataset has nothing for it.
+    """
 
     name: str
     dtype: Dtype = "float32"
     shape: tuple[int | str, ...]
     quantity: Quantity = "values"
+    optional: bool = Field(default=False, exclude_if=lambda optional: not optional)
 
 
 class PartSignature(Options):

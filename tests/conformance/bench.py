@@ -30,10 +30,11 @@ STEPS = 6
 
 @dataclass(frozen=True)
 class Bench:
-    """One family with its default options on the sample dataset of its kind."""
+    """One family with its default options on the sample dataset of a kind."""
 
     name: str
     content: Content
+    kind: str
 
     @cached_property
     def spec(self) -> FamilySpec:

@@ -32,7 +32,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Content]:
     """A small dataset of each kind, stored and read back."""
     folder = tmp_path_factory.mktemp("samples")
     datasets = Datasets(ArtifactStore(folder.as_uri()), CATALOG)
-    files = {"images": _images(folder), "expressions": _expressions(folder)}
+    files = {"images": _images(folder), "table": _table(folder), "expressions": _expressions(folder)}
     return {
         kind: datasets.content(datasets.add(kind, kind, {}, {"train": UploadedFile(path.name, path)}))
         for kind, path in files.items()
@@ -50,7 +50,7 @@ FAMILIES = [
 def bench(request: pytest.FixtureRequest, samples: dict[str, Content]) -> Bench:
     """Every family in turn, on each kind of dataset that it learns from."""
     name, kind = request.param
-    return Bench(name, samples[kind])
+    return Bench(name, samples[kind], kind)
 
 
 @pytest.fixture(scope="session", params=sorted(EXPORTERS))
@@ -67,6 +67,22 @@ def _images(folder: Path) -> Path:
     images = np.clip(patterns[labels] + random.normal(0, 30, (240, 12, 10)), 0, 255).astype(np.uint8)
     np.savez(folder / "images.npz", images=images, labels=np.array(["zero", "one", "two", "three"])[labels])
     return folder / "images.npz"
+
+
+def _table(folder: Path) -> Path:
+    """Write 240 rows of four classes: numbers of unlike scales and words, some of each missing, some words rare."""
+    random = np.random.default_rng(1)
+    lines = ["height,weight,label,colour,country"]
+    for row in range(240):
+        label = row % 4
+        height, weight = label + random.normal(0, 0.5), 1e4 * (4 - label) + random.normal(0, 3e3)
+        colour = ("red", "green", "blue", "")[random.integers(4)]
+        country = f"country {(label + random.integers(2)) % 4}" if row else "only here"
+        number = f"{height:.3f}" if random.random() < 0.9 else ""
+        lines.append(f'{number},{weight:.1f},"{("zero", "one", "two", "three")[label]}",{colour},{country}')
+    path = folder / "table.csv"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
 
 
 def _expressions(folder: Path) -> Path:

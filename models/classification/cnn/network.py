@@ -100,7 +100,7 @@ class Cnn(nn.Module):
     def _planes(self, images: Tensor) -> Tensor:
         """Return the images normalised and, in training, augmented: (batch, channels, height, width)."""
         values = self.normalization(images)
-        values = values.unsqueeze(1) if values.ndim == 3 else values.permute(0, 3, 1, 2)
+        values = (values.unsqueeze(3) if values.ndim == 3 else values).permute(0, 3, 1, 2)
         return self.augmentation(values).contiguous(memory_format=torch.channels_last)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +12,9 @@ from torch.nn import functional
 from models.classification.mlp.network import Classifier, Mlp
 from models.classification.mlp.spec import SPEC, MlpConfig
 from models.contract.task import Split
-from models.contract.tensors import PartSignature, TensorSignature
-from models.data.image_facts import ImageFacts
+from models.contract.tensors import PartSignature
 from models.family import Examples, Export, SingleLoss, TensorExamples
+from models.nn.encoding import network_inputs
 from models.optimization import limit_norms
 
 
@@ -21,21 +22,23 @@ class MlpFamily(SingleLoss[MlpConfig, dict[str, Tensor]]):
     """The multilayer perceptron."""
 
     def __init__(self, config: MlpConfig, meta: Mapping[str, object]) -> None:
-        """Read the facts of the images."""
+        """Read from the facts what the inputs are."""
         super().__init__(config, meta)
-        self._facts = ImageFacts.of(meta)
+        self._inputs = network_inputs(meta)
+        self._classes = len(cast("Sequence[str]", meta["classes"]))
 
     def build(self, generator: torch.Generator) -> nn.Module:
         """Return a fresh network."""
-        return Mlp(self.config, self._facts, generator)
+        encoders = [item.encoder(self.config.normalization, generator.device) for item in self._inputs]
+        return Mlp(self.config, encoders, self._classes, generator)
 
     def examples(self, split: Split, device: torch.device) -> Examples[dict[str, Tensor]]:
-        """Return images and labels in memory."""
+        """Return inputs and labels in memory."""
         return TensorExamples(split, device)
 
     def losses(self, module: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the mean negative log-likelihood in nats, and the accuracy."""
-        logits, labels = module(batch["images"]), batch["labels"]
+        logits, labels = module(*(batch[item.signature.name] for item in self._inputs)), batch["labels"]
         correct = (logits.detach().argmax(dim=1) == labels).float().mean()
         return {"loss": functional.cross_entropy(logits, labels), "accuracy": correct}
 
@@ -48,20 +51,15 @@ class MlpFamily(SingleLoss[MlpConfig, dict[str, Tensor]]):
                 limit_norms(layer.weight, self.config.max_norm)
 
     def export(self, module: nn.Module) -> dict[str, Export]:
-        """Return the one part, with the image's own size in its signature."""
-        images = TensorSignature(name="images", shape=("batch", *self._facts.shape))
-        classes = len(self._facts.classes)
-        outputs = tuple(
-            item.model_copy(update={"shape": ("batch", classes)}) for item in SPEC.parts["classifier"].outputs
-        )
-        return {"classifier": Export(Classifier(module), PartSignature(inputs=(images,), outputs=outputs))}
+        """Return the one part, with the dataset's own sizes in its signature."""
+        inputs = tuple(item.signature for item in self._inputs)
+        outputs = SPEC.parts["classifier"].fixed(classes=self._classes).outputs
+        return {"classifier": Export(Classifier(module), PartSignature(inputs=inputs, outputs=outputs))}
 
     def example(self, part: str, sizes: Mapping[str, int], generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Return random images over the whole value range."""
+        """Return random inputs, with missing and unknown values where there can be some."""
         del part
-        low, high = self._facts.value_range
-        draws = torch.rand(sizes["batch"], *self._facts.shape, generator=generator, device=generator.device)
-        return (low + (high - low) * draws,)
+        return tuple(item.example(sizes["batch"], generator) for item in self._inputs)
 
 
 FAMILY = MlpFamily

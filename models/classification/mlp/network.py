@@ -1,18 +1,16 @@
-"""The network: normalisation, hidden layers, logits."""
+"""The network: encoded inputs, hidden layers, logits."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from models.classification.mlp.spec import MlpConfig
-from models.data.image_facts import ImageFacts
 from models.nn.dropout import Dropout
+from models.nn.encoding import Encoder
 from models.nn.linear import linear
-from models.nn.normalization import InputNormalization
 
 ACTIVATIONS: Mapping[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -25,27 +23,31 @@ ACTIVATIONS: Mapping[str, type[nn.Module]] = {
 
 
 class Mlp(nn.Module):
-    """h⁰ = normalised input, hᵏ = g(Wᵏ hᵏ⁻¹ + bᵏ), logits = W hᴸ + b (Goodfellow Eq. 6.40 to 6.41)."""
+    """h⁰ = encoded inputs, hᵏ = g(Wᵏ hᵏ⁻¹ + bᵏ), logits = W hᴸ + b (Goodfellow Eq. 6.40 to 6.41)."""
 
-    def __init__(self, config: MlpConfig, facts: ImageFacts, generator: torch.Generator) -> None:
-        """Draw the weights from ``generator``."""
+    def __init__(
+        self, config: MlpConfig, encoders: Sequence[Encoder], classes: int, generator: torch.Generator
+    ) -> None:
+        """Draw the weights from ``generator``; ``encoders`` are one per input."""
         super().__init__()
-        self.normalization = InputNormalization(config.normalization, facts, generator.device)
+        self.encoders = nn.ModuleList(encoders)
         layers: list[nn.Module] = []
         if config.dropout_input > 0:
             layers.append(Dropout(config.dropout_input, generator))
-        width = math.prod(facts.shape)
+        width = sum(encoder.width for encoder in encoders)
         for units in config.hidden_sizes:
             layers += [linear(width, units, generator), ACTIVATIONS[config.activation]()]
             if config.dropout > 0:
                 layers.append(Dropout(config.dropout, generator))
             width = units
-        layers.append(linear(width, len(facts.classes), generator))
+        layers.append(linear(width, classes, generator))
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return logits (batch, classes) of ``images`` (batch, height, width[, channels]) in the dataset's scale."""
-        return self.layers(self.normalization(images).flatten(1))
+    def forward(self, first: Tensor, second: Tensor | None = None) -> Tensor:
+        """Return logits (batch, classes) of the inputs in the dataset's scale, as many as there are encoders."""
+        inputs = (first,) if second is None else (first, second)
+        encoded = [encoder(values) for encoder, values in zip(self.encoders, inputs, strict=True)]
+        return self.layers(torch.cat(encoded, dim=1) if len(encoded) > 1 else encoded[0])
 
 
 class Classifier(nn.Module):
@@ -56,7 +58,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, first: Tensor, second: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return logits and probabilities, both (batch, classes)."""
-        logits = self.network(images)
+        logits = self.network(first) if second is None else self.network(first, second)
         return logits, logits.softmax(dim=1)

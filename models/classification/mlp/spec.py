@@ -30,7 +30,8 @@ class MlpConfig(Options):
     )
     normalization: Literal["scale", "standardize", "none"] = Field(
         default="standardize",
-        description="standardize uses mean and deviation of the training pixels; scale maps to [0, 1]; or none.",
+        description="standardize uses mean and deviation of the training pixels, or of each numeric column; scale maps "
+        "their range to [0, 1]; or none.",
     )
 
 
@@ -40,21 +41,33 @@ class MlpTraining(GradientTraining):
     epochs: int = Field(default=20, ge=1, le=100_000, description="Passes over the training split.")
 
 
+OUTPUTS = (
+    TensorSignature(name="logits", shape=("batch", "classes"), quantity="logits"),
+    TensorSignature(name="probabilities", shape=("batch", "classes"), quantity="probabilities"),
+)
+
 SPEC = FamilySpec(
     name="mlp",
     task="classification",
     title="Multilayer perceptron with dropout and max-norm",
     paper="Srivastava et al. (2014), Dropout, JMLR 15; Goodfellow et al. (2016), Deep Learning, chapter 6",
-    dataset_kinds=("images",),
+    dataset_kinds=("images", "table"),
     config=MlpConfig,
     training=MlpTraining,
     parts={
         "classifier": PartSignature(
-            inputs=(TensorSignature(name="images", shape=("batch", "height", "width", "channels")),),
-            outputs=(
-                TensorSignature(name="logits", shape=("batch", "classes"), quantity="logits"),
-                TensorSignature(name="probabilities", shape=("batch", "classes"), quantity="probabilities"),
-            ),
+            inputs=(TensorSignature(name="images", shape=("batch", "height", "width", "channels")),), outputs=OUTPUTS
         )
+    },
+    parts_by_kind={
+        "table": {
+            "classifier": PartSignature(
+                inputs=(
+                    TensorSignature(name="numbers", shape=("batch", "numeric"), optional=True),
+                    TensorSignature(name="categories", dtype="int64", shape=("batch", "categorical"), optional=True),
+                ),
+                outputs=OUTPUTS,
+            )
+        }
     },
 )
