@@ -10,20 +10,19 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
-from typing import TYPE_CHECKING
 
 import orjson
 import structlog
-from anyio import to_thread
 
 from app import scripts
-from app.redis_client import ANSWER_SECONDS, CONNECT_SECONDS, connect, reachable
+from app.messages import task_message
+from app.redis_client import ANSWER_SECONDS, connect, reachable
 from app.schemas import Job
 from models.contract.errors import (
     IdempotencyMismatch,
     JobFinished,
     JobNotFound,
+    QueueUnavailable,
     ValidationFailed,
 )
 from models.contract.jobs import (
@@ -34,12 +33,8 @@ from models.contract.jobs import (
     JobRequest,
     JobState,
     Progress,
-    broker_url,
     queue_for,
 )
-
-if TYPE_CHECKING:
-    from celery import Celery
 
 MAX_ATTEMPTS = 5
 STREAMS_LIMIT = 1_000
@@ -100,7 +95,6 @@ class JobQueue:
         Raises:
             ValueError: the URL is none of Redis.
         """
-        self._url = redis_url
         self._project = project
         self._keys = JobKeys(project)
         self._redis = connect(redis_url, ANSWER_SECONDS)
@@ -160,7 +154,7 @@ class JobQueue:
         if outcome == "mismatch":
             raise _mismatch(found)
         if outcome == "written":
-            await to_thread.run_sync(self._bring_worker, job_id, queue_for(submission.request.training))
+            await self._bring_worker(job_id, queue_for(submission.request.training))
         return await self.read(found)
 
     async def read(self, job_id: str) -> Job:
@@ -288,26 +282,13 @@ class JobQueue:
             raise ValidationFailed.at("/after", "is no cursor of this list; pass `next` of the page before")
         return rank
 
-    def _bring_worker(self, job_id: str, queue: str) -> None:
+    async def _bring_worker(self, job_id: str, queue: str) -> None:
         try:
-            self._celery.send_task(
-                TRAIN_TASK, args=[self._project, job_id], queue=queue, retry=False, ignore_result=True
-            )
-        except Exception as error:  # noqa: BLE001 - the job is written; whatever kept the message, the reaper sends it
-            log.warning("message_not_sent", job_id=job_id, reason=str(error))
-
-    @cached_property
-    def _celery(self) -> Celery:
-        from celery import Celery  # noqa: PLC0415 - 20 MB that a gateway which only predicts can do without
-
-        options = {
-            "socket_timeout": ANSWER_SECONDS,
-            "socket_connect_timeout": CONNECT_SECONDS,
-            "socket_keepalive": True,
-        }
-        app = Celery("lectern", broker=broker_url(self._url), set_as_current=False)
-        app.conf.update(broker_connection_timeout=CONNECT_SECONDS, broker_transport_options=options)
-        return app
+            with reachable():
+                await self._redis.lpush(queue, task_message(TRAIN_TASK, [self._project, job_id], queue))
+        except QueueUnavailable as error:
+            # The job is written; the reaper sends the message again.
+            log.warning("message_not_sent", job_id=job_id, reason=error.detail)
 
 
 def _now() -> str:

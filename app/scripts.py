@@ -34,8 +34,9 @@ CANCEL = """
 local state = redis.call('HGET', KEYS[1], 'state')
 if state == 'cancelled' then return 'ok' end
 if state == 'succeeded' or state == 'failed' then return state end
+-- A job that was requeued while it published may have its version already.
+if redis.call('HGET', KEYS[1], 'publishing') == '1' then return 'publishing' end
 if state ~= 'queued' then
-  if redis.call('HGET', KEYS[1], 'publishing') == '1' then return 'publishing' end
   redis.call('HSET', KEYS[1], 'cancel_requested', '1')
   return 'ok'
 end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
@@ -46,6 +47,8 @@ def gateway(
 
 def worker() -> None:
     """Run a worker against LECTERN_REDIS_URL and LECTERN_STORE_URL."""
+    if importlib.util.find_spec("celery") is None or importlib.util.find_spec("torch") is None:
+        raise CommandFailed("A worker needs what training takes; install it with: pip install 'lectern[train]'")
     require(os.environ.get("LECTERN_REDIS_URL", DEFAULT_REDIS_URL))
     os.environ["PYTHONSAFEPATH"] = "1"
     os.execv(sys.executable, [sys.executable, "-m", "workers"])  # noqa: S606 - this process becomes the worker

@@ -235,6 +235,16 @@ async def test_running_job_is_asked_to_stop(client: httpx.AsyncClient, redis_cli
     assert (answer.status_code, answer.json()["code"]) == (409, "job_finished")
 
 
+async def test_requeued_job_that_was_publishing_is_not_cancelled(
+    client: httpx.AsyncClient, redis_client: redis.Redis
+) -> None:
+    """Its worker was lost past the point of no return: the version may exist."""
+    job_id = await _submit(client)
+    redis_client.hset(KEYS.job(job_id), "publishing", "1")
+    answer = await client.post(f"/v1/jobs/{job_id}/cancel")
+    assert (answer.status_code, answer.json()["code"]) == (409, "job_finished")
+
+
 @pytest.mark.parametrize("state", ["succeeded", "failed"])
 async def test_ended_job_cannot_be_cancelled(client: httpx.AsyncClient, redis_client: redis.Redis, state: str) -> None:
     """A finished job never changes."""
@@ -294,11 +304,10 @@ async def test_message_that_cannot_be_sent_leaves_the_job_queued(
 ) -> None:
     """The record is the truth; the reaper sends the message again."""
 
-    class Broken:
-        def send_task(self, *_: object, **__: object) -> None:
-            raise ConnectionError
+    async def broken(*_: object) -> None:
+        raise redis.ConnectionError
 
-    monkeypatch.setitem(services.queue.__dict__, "_celery", Broken())
+    monkeypatch.setattr(services.queue._redis, "lpush", broken)
     answer = await client.post("/v1/jobs", json=BODY)
     assert (answer.status_code, answer.json()["state"]) == (202, "queued")
 
