@@ -83,6 +83,8 @@ def _image(facts: ImageFacts, decoder: Decoder, value: object, pointer: str) -> 
 def _numbers(value: object, shape: tuple[int, ...], pointer: str) -> Array:
     if not isinstance(value, list | np.ndarray):
         raise ValidationFailed.at(pointer, 'must be nested numbers or {"image": "<base64 PNG or JPEG>"}')
+    if isinstance(value, list):
+        _check_nesting(cast("list[object]", value), len(shape) + 1, shape, pointer)
     try:
         array = np.asarray(cast("list[object]", value))
     except ValueError as error:
@@ -96,3 +98,16 @@ def _numbers(value: object, shape: tuple[int, ...], pointer: str) -> Array:
     if not np.isfinite(array).all():
         raise ValidationFailed.at(pointer, "holds NaN or infinite values")
     return array
+
+
+def _check_nesting(values: list[object], axes: int, shape: tuple[int, ...], pointer: str) -> None:
+    """Refuse text before numpy makes every value as wide as the longest, and lists deeper than ``axes``."""
+    kinds = set(map(type, values))
+    if not kinds <= {int, float, list}:
+        raise ValidationFailed.at(pointer, f"holds something that is not a number; the model takes shape {list(shape)}")
+    if list in kinds:
+        if axes <= 1:
+            raise ValidationFailed.at(pointer, f"is nested too deep; the model takes shape {list(shape)}")
+        for value in values:
+            if isinstance(value, list):
+                _check_nesting(cast("list[object]", value), axes - 1, shape, pointer)

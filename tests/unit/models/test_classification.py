@@ -7,6 +7,7 @@ import dataclasses
 import io
 import struct
 import time
+import tracemalloc
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -231,3 +232,14 @@ def test_evaluation_counts_what_is_right() -> None:
             query = evaluation.send(_ask(*request.inputs, top=request.top))
     assert asked == 505
     assert stop.value.value == pytest.approx({"accuracy": 0.6, "error": 0.4})
+
+
+def test_one_long_text_among_numbers_costs_nothing() -> None:
+    """Numpy would make every value as wide as the text: 100 kB of it times 6,000 values."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValidationFailed, match="not a number"):
+            _ask([["a" * 100_000, *range(6_000)], [1, 2, 3]])
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
