@@ -1,4 +1,4 @@
-"""The multilayer perceptron against its papers: XOR, deltas by hand, dropout by enumeration, max-norm."""
+"""The multilayer perceptron against its papers: XOR, deltas by hand, dropout by enumeration, max-norm; its tables."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.impute import SimpleImputer
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -17,6 +19,8 @@ from models.classification.mlp.family import MlpFamily
 from models.classification.mlp.network import Mlp
 from models.classification.mlp.spec import MlpConfig, MlpTraining
 from models.contract.training import GradientTraining, Plan
+from models.nn.encoding import network_inputs
+from models.nn.normalization import Normalization
 from models.optimization import make_optimizer
 
 XOR_INPUTS = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
@@ -248,3 +252,121 @@ def test_normalization_of_constant_images_is_finite() -> None:
     facts = _facts(1, 2, 2) | {"pixel_standard_deviation": 0.0}
     module = _build(MlpFamily(MlpConfig(normalization="standardize"), facts))
     assert np.isfinite(module(torch.full((1, 1, 2), 0.5)).detach().numpy()).all()
+
+
+# --- tables ----------------------------------------------------------------------------------------------------------
+
+
+def _number(name: str, missing: int, mean: float, deviation: float, low: float, high: float) -> dict[str, Any]:
+    figures = {"mean": mean, "deviation": deviation, "minimum": low, "maximum": high}
+    return {"name": name, "type": "numeric", "missing": {"train": missing}, **figures}
+
+
+def _words(name: str, missing: int, **counts: int) -> dict[str, Any]:
+    facts = {"name": name, "type": "categorical", "missing": {"train": missing}}
+    return {**facts, "categories": list(counts), "counts": list(counts.values())}
+
+
+def _table(*columns: dict[str, Any], classes: int = 2) -> dict[str, Any]:
+    names = [str(index) for index in range(classes)]
+    return {"label": "y", "classes": names, "columns": list(columns), "missing_tokens": [""], "ignored": []}
+
+
+def _encoded(meta: dict[str, Any], normalization: Normalization, *inputs: Tensor) -> Tensor:
+    """Return what the first layer sees, (batch, width)."""
+    encoders = [item.encoder(normalization, torch.device("cpu")) for item in network_inputs(meta)]
+    return torch.cat([encoder(values) for encoder, values in zip(encoders, inputs, strict=True)], dim=1)
+
+
+@pytest.mark.parametrize(
+    ("normalization", "wanted"),
+    [
+        ("standardize", [[1.0, 3.0, 0.0], [0.0, -1.0, 1.0]]),
+        ("scale", [[0.75, 1.0, 0.0], [0.5, 0.2, 1.0]]),
+        ("none", [[12.0, 30.0, 0.0], [10.0, -10.0, 1.0]]),
+    ],
+)
+def test_columns_are_normalised_each_by_its_own_figures(
+    normalization: Normalization, wanted: list[list[float]]
+) -> None:
+    """(x − μ) / σ by hand; a missing value is the mean, and is marked in the column whose training misses some."""
+    meta = _table(_number("a", 3, 10, 2, 6, 14), _number("b", 0, 0, 10, -20, 30))
+    found = _encoded(meta, normalization, torch.tensor([[12.0, 30.0], [torch.nan, -10.0]]))
+    torch.testing.assert_close(found, torch.tensor(wanted))
+    also = _encoded(meta, normalization, torch.tensor([[12.0, torch.nan]]))
+    assert float(also[0, 1]) == {"standardize": 0.0, "scale": pytest.approx(0.4), "none": 0.0}[normalization]
+    assert also.shape == (1, 3), "b never misses a value in training, so nothing marks it"
+
+
+def test_categories_are_one_hot_where_training_has_them() -> None:
+    """Positions: missing, a and c of the first column, x and y of the second; b was never seen in training."""
+    meta = _table(_words("p", 2, a=3, b=0, c=1), _words("q", 0, x=5, y=1))
+    found = _encoded(meta, "standardize", torch.tensor([[1, 1], [3, 2], [2, 0], [0, 99]]))
+    assert found.tolist() == [[0, 1, 0, 1, 0], [0, 0, 1, 0, 1], [0, 0, 0, 0, 0], [1, 0, 0, 0, 0]]
+
+
+def test_encoding_equals_that_of_scikit_learn() -> None:
+    """Imputer with indicators, scaler and one-hot encoder, fitted on a random table, give the same numbers."""
+    random = np.random.default_rng(1)
+    numbers = random.normal([5, -300], [0.1, 70], (200, 2)).astype(np.float32)
+    numbers[random.random(200) < 0.3, 1] = np.nan
+    codes = random.integers(1, 5, (200, 1))
+    imputer = SimpleImputer(add_indicator=True).fit(numbers)
+    scaler = StandardScaler().fit(numbers)
+    encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False).fit(codes)
+    counts = dict(zip("abcd", np.bincount(codes[:, 0], minlength=5)[1:].tolist(), strict=True))
+    figures = [
+        _number(name, int(np.isnan(column).sum()), float(np.nanmean(column)), float(np.nanstd(column)), 0, 1)
+        for name, column in zip("uv", numbers.T.astype(np.float64), strict=True)
+    ]
+    unseen = np.array([[np.nan, np.nan], [5.1, -250], [4.9, np.nan]], np.float32)
+    tested = np.concatenate([numbers, unseen])
+    tested_codes = np.concatenate([codes, [[0], [7], [1]]])
+    imputed = np.asarray(imputer.transform(tested))
+    scaled, hot = np.asarray(scaler.transform(imputed[:, :2])), np.asarray(encoder.transform(tested_codes))
+    wanted = np.concatenate([scaled, imputed[:, 2:], hot], axis=1)
+    meta = _table(*figures, _words("w", 0, **counts))
+    found = _encoded(meta, "standardize", torch.from_numpy(tested), torch.from_numpy(tested_codes))
+    np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_column_that_never_varies_in_training_is_finite() -> None:
+    """All that varies may have gone into the test split."""
+    meta = _table(_number("a", 0, 7, 0, 7, 7))
+    assert _encoded(meta, "standardize", torch.tensor([[8.0]])).tolist() == [[1.0]]
+    assert _encoded(meta, "scale", torch.tensor([[8.0]])).tolist() == [[1.0]]
+
+
+def _learnt(meta: dict[str, Any], batch: dict[str, Tensor]) -> float:
+    """Return the accuracy on the training batch after 200 steps."""
+    family = MlpFamily(MlpConfig(hidden_sizes=(8,)), meta)
+    generator = torch.Generator().manual_seed(4)
+    module = family.build(generator)
+    rows = len(batch["labels"])
+    options = MlpTraining.parse({"schedule": "constant", "learning_rate": 0.01})
+    learner = family.learner(module, options, Plan.of(rows, 200, rows), generator)
+    for _ in range(200):
+        learner.step(batch)
+    return float(family.losses(module.eval(), batch)["accuracy"])
+
+
+def test_missing_values_can_be_what_decides() -> None:
+    """The label says whether the value is missing: learnt by the indicator. The control has none and cannot."""
+    generator = torch.Generator().manual_seed(5)
+    labels = torch.arange(64) % 2
+    numbers = torch.randn(64, 1, generator=generator).masked_fill(labels.unsqueeze(1) == 1, torch.nan)
+    batch = {"numbers": numbers, "labels": labels}
+    assert _learnt(_table(_number("a", 32, 0, 1, -3, 3)), batch) == 1.0
+    same = {"numbers": numbers.nan_to_num(0.0) * 0, "labels": labels}
+    assert _learnt(_table(_number("a", 32, 0, 1, -3, 3)), same) == 0.5
+
+
+def test_words_and_numbers_are_learnt_together() -> None:
+    """XOR of a sign and a word, which neither says alone."""
+    generator = torch.Generator().manual_seed(6)
+    numbers = torch.randn(128, 1, generator=generator)
+    categories = torch.randint(1, 3, (128, 1), generator=generator)
+    labels = ((numbers[:, 0] > 0) ^ (categories[:, 0] == 1)).long()
+    meta = _table(_number("a", 0, 0, 1, -3, 3), _words("b", 0, x=64, y=64))
+    assert _learnt(meta, {"numbers": numbers, "categories": categories, "labels": labels}) > 0.95
+    assert _learnt(_table(meta["columns"][0]), {"numbers": numbers, "labels": labels}) < 0.75
