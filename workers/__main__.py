@@ -21,6 +21,7 @@ from redis.exceptions import RedisError
 
 from workers.claims import connect
 from workers.logs import configure
+from workers.presence import Presence
 from workers.settings import WorkerSettings
 
 REAPER_PAUSE_SECONDS = 1.0
@@ -29,7 +30,8 @@ REAPER_PAUSE_SECONDS = 1.0
 def main() -> int:
     """Run a worker; return its exit status."""
     os.environ["REMAP_SIGTERM"] = "SIGQUIT"
-    from celery.signals import worker_ready  # noqa: PLC0415 - Celery reads REMAP_SIGTERM when it is imported
+    # Celery reads REMAP_SIGTERM when it is imported.
+    from celery.signals import heartbeat_sent, worker_ready, worker_shutdown  # noqa: PLC0415
 
     from workers.celery_app import make_celery  # noqa: PLC0415
     from workers.tasks import register  # noqa: PLC0415
@@ -51,6 +53,9 @@ def main() -> int:
     celery = make_celery(settings)
     register(celery, settings)
     worker_ready.connect(_end_at_ctrl_c)
+    presence = Presence(settings)
+    heartbeat_sent.connect(presence.beat)
+    worker_shutdown.connect(presence.leave)
     structlog.get_logger().info("worker_ready", slots=settings.worker_slots, threads=settings.threads())
     threading.Thread(target=_keep, args=(_start_reaper(),), daemon=True).start()
     arguments = [

@@ -1,7 +1,7 @@
-"""Whether a worker of this machine answers: ``python -m workers.health`` ends with 0 if one does, else with 1.
+"""Whether a worker of this machine is there: ``python -m workers.health`` ends with 0 if one is, else with 1.
 
-The health check of a container. It asks through the broker, the way that jobs come: a worker that lives but no
-longer reaches its Redis is not well.
+The health check of a container. It looks where the worker shows itself: one that hangs, or that lives and no longer
+reaches its Redis, is not well.
 """
 
 from __future__ import annotations
@@ -9,23 +9,22 @@ from __future__ import annotations
 import socket
 import sys
 
-from kombu.exceptions import OperationalError
+from redis import Redis
+from redis.exceptions import RedisError
 
-from workers.celery_app import make_celery
+from models.contract.workers import presence_keys
 from workers.settings import WorkerSettings
 
 ANSWER_SECONDS = 5.0
 
 
 def main() -> int:
-    """Ask the workers of this host; return the exit status."""
-    celery = make_celery(WorkerSettings())
-    asked = celery.control.inspect(
-        timeout=ANSWER_SECONDS, limit=1, pattern=f"lectern-*@{socket.gethostname()}", matcher="glob"
-    )
+    """Look for a worker of this host; return the exit status."""
+    url = WorkerSettings().redis_url
     try:
-        return 0 if asked.ping() else 1
-    except (OperationalError, OSError) as error:
+        with Redis.from_url(url, socket_timeout=ANSWER_SECONDS, socket_connect_timeout=ANSWER_SECONDS) as redis:
+            return 0 if redis.keys(presence_keys(socket.gethostname())) else 1
+    except RedisError as error:
         sys.stderr.write(f"Redis does not answer: {error}\n")
         return 1
 

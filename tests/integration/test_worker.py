@@ -101,4 +101,4 @@ def test_a_worker_is_well_for_as_long_as_it_answers(alone: tuple[subprocess.Pope
 
     wait_until(well)
     os.killpg(worker.pid, signal.SIGSTOP)
-    assert not well()
+    wait_until(lambda: not well())

@@ -12,23 +12,8 @@ class AsyncResult:
 class Settings:
     def update(self, **options: object) -> None: ...
 
-class Inspect:
-    def ping(self) -> dict[str, dict[str, str]] | None: ...
-    def active_queues(self) -> dict[str, list[dict[str, object]]] | None: ...
-
-class Control:
-    def inspect(
-        self,
-        *,
-        timeout: float = 1.0,
-        limit: int | None = None,
-        pattern: str | None = None,
-        matcher: str | None = None,
-    ) -> Inspect: ...
-
 class Celery:
     conf: Settings
-    control: Control
     def __init__(
         self,
         main: str | None = None,

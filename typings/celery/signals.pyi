@@ -5,4 +5,6 @@ from collections.abc import Callable
 class Signal:
     def connect(self, receiver: Callable[..., object]) -> object: ...
 
+heartbeat_sent: Signal
 worker_ready: Signal
+worker_shutdown: Signal

@@ -1,0 +1,44 @@
+"""Shows in Redis that this worker is there. Celery's own loop calls it, so a worker that hangs fades away."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from importlib.metadata import version
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from models.contract.workers import PRESENCE_SECONDS, WorkerPresence
+from workers.settings import WorkerSettings
+
+ANSWER_SECONDS = 1.0
+"""The loop that beats also takes jobs; it must not stand still when Redis does."""
+
+
+class Presence:
+    """This worker's record, written anew with every beat."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        """Write nothing yet."""
+        self._record = WorkerPresence(
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            queues=settings.queues,
+            slots=settings.worker_slots,
+            version=version("lectern"),
+        )
+        self._redis = Redis.from_url(
+            settings.redis_url, socket_timeout=ANSWER_SECONDS, socket_connect_timeout=ANSWER_SECONDS
+        )
+
+    def beat(self, **_: object) -> None:
+        """Be there for the next seconds. Without Redis there is nobody to see it, and Celery says what is wrong."""
+        with contextlib.suppress(RedisError):
+            self._redis.set(self._record.key, self._record.model_dump_json(), px=int(PRESENCE_SECONDS * 1000))
+
+    def leave(self, **_: object) -> None:
+        """Be gone at once."""
+        with contextlib.suppress(RedisError):
+            self._redis.delete(self._record.key)
