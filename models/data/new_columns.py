@@ -32,9 +32,9 @@ ColumnType = Literal["numeric", "categorical"]
 class NewNumbers(Numbers):
     """A column that the options say is numeric."""
 
-    def check(self) -> None:
-        """Note if there is nothing to learn from it."""
-        _check_varies(self, self.values())
+    def idle(self) -> str | None:
+        """Return why there is nothing to learn from it, if there is not."""
+        return _idle(self.values())
 
 
 class NewColumn(Column):
@@ -123,19 +123,22 @@ class NewColumn(Column):
                 self.source.infinite(self.name, text, line)
             if left := self._infinite_count - len(self._infinite):
                 self.source.problem(self.name, "has more infinite values", count=left)
-        elif self._numbers is not None or self._declared or not self._told_slip():
-            _check_varies(self, self.values())
+        elif self._codes is not None and self._numbers is None and not self._declared:
+            self._check_texts(len(self._codes) - self._codes.count(0))
 
-    def _told_slip(self) -> bool:
-        """Return whether the texts are none that come again, such as names, and note it."""
-        detail, present = "", len(self._codes or b"") - (self._codes or b"").count(0)
+    def idle(self) -> str | None:
+        """Return why there is nothing to learn from the column, if there is not; after ``check`` found nothing."""
+        return _idle(self.values())
+
+    def _check_texts(self, present: int) -> None:
+        """Note texts that are no categories."""
+        detail = ""
         if self._index and all(map(DECIMAL_COMMA.fullmatch, self._index)):
             detail = f"has decimal commas ({next(iter(self._index))}); write a point, or name it under 'categorical'"
         elif present > REPEATING_ROWS and len(self._index) == present:
             detail = f"has {present} texts, each only once, so that nothing can be learnt from it; {IGNORE}"
         if detail:
             self.source.problem(self.name, detail)
-        return bool(detail)
 
     def _told_texts(self) -> str:
         if self._index and all(map(DECIMAL_COMMA.fullmatch, self._index)):
@@ -149,11 +152,12 @@ class NewColumn(Column):
         return f"is not numeric and has more than {MOST_CATEGORIES} different texts; {remedy}"
 
 
-def _check_varies(column: Column, values: Array) -> None:
-    """Note a column without values, or with one value in every row and none missing."""
+def _idle(values: Array) -> str | None:
+    """Tell of values that are all missing, or all there and all the same."""
     missing = np.isnan(values) if values.dtype == np.float32 else values == 0
     if missing.all():
-        column.source.problem(column.name, f"has no value in any row; {IGNORE}")
-    elif not missing.any() and (values == values[0]).all():
-        told = f"{values[0]:g} as a 32-bit float" if values.dtype == np.float32 else "the same text"
-        column.source.problem(column.name, f"has one value in every row ({told}); {IGNORE}")
+        return "has no value in any row"
+    if missing.any() or (values != values[0]).any():
+        return None
+    same = f"{values[0]:g} as a 32-bit float" if values.dtype == np.float32 else "the same text"
+    return f"has one value in every row ({same})"

@@ -56,13 +56,23 @@ class Schema:
 
 @dataclass(frozen=True)
 class Asked:
-    """What the options say of the columns: the label if named, types and what to leave out, missing texts."""
+    """What the options say.
+
+    Attributes:
+        label: column with the label, if named.
+        types: of the columns whose type is named.
+        ignore: columns to leave out.
+        missing: texts that mean a missing value.
+        delimiter: the mark between fields, if named.
+        drop_idle: leave out columns that are empty or the same in every row, instead of refusing them.
+    """
 
     label: str | None
     types: Mapping[str, ColumnType]
     ignore: tuple[str, ...]
     missing: frozenset[str]
     delimiter: str | None
+    drop_idle: bool
 
 
 def read_training(part: str, file: UploadedFile, asked: Asked) -> tuple[Schema, Split]:
@@ -88,11 +98,18 @@ def read_training(part: str, file: UploadedFile, asked: Asked) -> tuple[Schema, 
         columns[name] = (
             NewNumbers(name, source) if numeric else NewColumn(name, source, categorical=declared is not None)
         )
+    _read(table, {label: labels, **columns}, problems)
+    idle = {name: reason for name, column in columns.items() if (reason := column.idle())}
+    for name, reason in () if asked.drop_idle else idle.items():
+        source.problem(name, f"{reason}; list it under the option 'ignore', or set 'constant' to 'drop'")
+    problems.check()
+    columns = {name: column for name, column in columns.items() if name not in idle}
     if not columns:
         detail = f"leaves no column to learn '{label}' from; the columns are: {_listing(table.header)}"
         raise InvalidDataset.at("/options/ignore", detail)
-    _read(table, {label: labels, **columns}, problems)
     found = columns.values()
+    notes = [column.note for column in found if isinstance(column, NewColumn) and column.note]
+    notes += [f"Column '{name}' is left out: it {reason}." for name, reason in idle.items()]
     schema = Schema(
         label=label,
         categories={
@@ -101,8 +118,8 @@ def read_training(part: str, file: UploadedFile, asked: Asked) -> tuple[Schema, 
         },
         classes=labels.classes(),
         missing=asked.missing,
-        ignored=tuple(name for name in table.header if name in asked.ignore),
-        notes=tuple(column.note for column in found if isinstance(column, NewColumn) and column.note),
+        ignored=tuple(name for name in table.header if name in asked.ignore or name in idle),
+        notes=tuple(notes),
     )
     return schema, _split(schema, labels, columns)
 
@@ -120,7 +137,7 @@ def read_other(part: str, file: UploadedFile, asked: Asked, schema: Schema) -> t
     for name in sorted(wanted - set(table.header)):
         table.problem(1, f"the column '{name}' of the part 'train' is missing")
     for name in table.header:
-        if name not in wanted and name not in asked.ignore:
+        if name not in wanted and name not in schema.ignored:
             table.problem(1, f"the column '{name[:50]}' is not in the part 'train'; leave it out, or add it there")
     problems.check()
     source = Source(table, schema.missing)

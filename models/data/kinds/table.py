@@ -11,7 +11,7 @@ int64 indices into ``meta["classes"]``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import numpy as np
 from pydantic import Field, JsonValue, StringConstraints, model_validator
@@ -57,6 +57,9 @@ class TableOptions(SplitOptions):
     categorical: Texts = Field(default=(), description="Columns to read as categories, even if all values are numbers.")
     ignore: Texts = Field(default=(), description="Columns to leave out.")
     missing: Texts = Field(default=MISSING, description="Texts that mean a missing value, as they are written.")
+    constant: Literal["refuse", "drop"] = Field(
+        default="refuse", description="What happens to columns that are empty or the same in every row of train."
+    )
     delimiter: str | None = Field(
         default=None,
         pattern=r'^[^"\r\n\x00 ]$',
@@ -76,7 +79,14 @@ class TableOptions(SplitOptions):
         """Return these options as the reader takes them."""
         types: dict[str, ColumnType] = dict.fromkeys(self.numeric, "numeric")
         types |= dict.fromkeys(self.categorical, "categorical")
-        return Asked(self.label, types, self.ignore, frozenset(self.missing), self.delimiter)
+        return Asked(
+            label=self.label,
+            types=types,
+            ignore=self.ignore,
+            missing=frozenset(self.missing),
+            delimiter=self.delimiter,
+            drop_idle=self.constant == "drop",
+        )
 
 
 class Table(DatasetKind):

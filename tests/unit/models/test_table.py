@@ -173,6 +173,19 @@ def test_preview_shows_rows_that_can_be_sent_back(read: Read) -> None:
     ]
 
 
+def test_columns_without_information_are_dropped_when_asked(read: Read) -> None:
+    """They leave train and the other parts, and the summary says why."""
+    text = "a,b,c,class\n1,7,,p\n2,7,NA,q\n"
+    content = read(text, {"constant": "drop"}, test=text)
+    assert list(_columns(content)) == ["a"]
+    assert content.meta["ignored"] == ["b", "c"]
+    assert content.meta["notes"] == [
+        "Column 'b' is left out: it has one value in every row (7 as a 32-bit float).",
+        "Column 'c' is left out: it has no value in any row.",
+    ]
+    assert "leaves no column" in _refused(read, "a,class\n1,p\n1,q\n", {"constant": "drop"})[0][1]
+
+
 # --- what is refused -------------------------------------------------------------------------------------------------
 
 
