@@ -14,6 +14,7 @@ from starlette.requests import Request
 
 from app import json_text
 from app.queue import JobQueue
+from app.reading import Readings
 from app.serving.registry import Registry
 from app.settings import GatewaySettings
 from app.telemetry import Metrics
@@ -51,6 +52,7 @@ class Services:
     catalog: Catalog
     store: ArtifactStore
     datasets: Datasets
+    readings: Readings
     versions: Versions
     queue: JobQueue
     registry: Registry

@@ -25,6 +25,7 @@ from app import openapi, problems
 from app.dependencies import Services
 from app.limits import BodyLimit
 from app.queue import JobQueue
+from app.reading import Readings
 from app.routes import datasets, families, health, jobs, models, oip, predict
 from app.serving.registry import Registry
 from app.settings import GatewaySettings
@@ -118,6 +119,7 @@ def _services(settings: GatewaySettings) -> Services:
         catalog=catalog,
         store=store,
         datasets=Datasets(store, catalog, settings.project),
+        readings=Readings(settings),
         versions=versions,
         queue=JobQueue(settings.redis_url, settings.project),
         registry=Registry(versions, catalog, settings.loaded_models_limit, settings.loaded_models_limit_bytes),

@@ -41,6 +41,16 @@ class GatewaySettings(BaseSettings):
     inference_threads: int = Field(
         default=0, ge=0, le=1024, description="Predictions computed at a time; 0 takes every core it may use."
     )
+    reading_slots: int = Field(default=2, ge=1, le=64, description="Uploads read at a time; others wait.")
+    reading_memory_bytes: int = Field(
+        default=4 * 2**30, ge=2**28, description="Address space of the process that reads an upload."
+    )
+    reading_cpu_seconds: float = Field(
+        default=600.0, ge=1, le=86_400, description="Processor time that the reading of an upload may take."
+    )
+    reading_seconds: float = Field(
+        default=1800.0, ge=0.1, le=86_400, description="Time that the reading of an upload may take."
+    )
     shutdown_grace_seconds: int = Field(
         default=10, ge=0, le=3600, description="Time that requests in flight have to end when the gateway is stopped."
     )

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
-import shutil
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Coroutine, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Annotated
 
 import orjson
-from anyio import to_thread
+from anyio import CancelScope, to_thread
 from fastapi import APIRouter, Query, status
 from pydantic import Field, JsonValue
-from starlette.datastructures import FormData, UploadFile
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from app.dependencies import After, DatasetName, Limit, Services, Serving, media_type, page_of
-from app.forms import read_form
+from app.forms import Form, read_form
 from app.problems import documented
 from app.schemas import Page, Preview
 from models.contract.config import Name, Options
@@ -28,6 +28,7 @@ from models.contract.errors import (
     DatasetExists,
     DatasetInUse,
     DatasetNotFound,
+    Draining,
     InvalidDataset,
     MalformedBody,
     PayloadTooLarge,
@@ -36,6 +37,7 @@ from models.contract.errors import (
     ValidationFailed,
 )
 from models.data.kind import UploadedFile
+from models.data.reading import CONTENT_NAME, Order
 
 UPLOADS = frozenset({"/v1/datasets"})
 """Paths whose bodies may be as large as an upload."""
@@ -90,13 +92,12 @@ async def upload(request: Request, response: Response, services: Serving) -> Dat
     if given != "multipart/form-data":
         raise UnsupportedMedia(f"A dataset is uploaded as multipart/form-data, not as '{given}'.")
     with _room_for_files():
-        form = await read_form(request)
-        try:
-            record = await to_thread.run_sync(_add, services, _fields(form), _files(form))
-        finally:
-            await form.close()
-    response.headers["Location"] = f"/v1/datasets/{record.name}"
-    return record
+        async with _folder() as folder:
+            order = _order(services, await read_form(request, folder))
+            record = await _while_wanted(request, services, services.readings.read(order, folder))
+            kept = await to_thread.run_sync(services.datasets.keep, record, folder / CONTENT_NAME)
+    response.headers["Location"] = f"/v1/datasets/{kept.name}"
+    return kept
 
 
 @router.get("/v1/datasets", summary="List the datasets", responses=documented())
@@ -128,7 +129,7 @@ def preview(
     if split not in record.counts:
         known = ", ".join(record.counts)
         raise ValidationFailed.at("/split", f"'{name}' has no split '{split}'; it has: {known}")
-    content = services.datasets.content(record)
+    content = services.datasets.head(record, split, count)
     items = services.catalog.kind(record.kind).preview(content, split, count)
     return Preview(dataset=name, split=split, items=items)
 
@@ -148,11 +149,17 @@ async def delete(services: Serving, name: DatasetName) -> None:
     await to_thread.run_sync(services.datasets.delete, name)
 
 
-def _fields(form: FormData) -> _Fields:
+def _order(services: Services, form: Form) -> Order:
+    """Return what is to be read, everything checked that can be without reading it."""
+    fields = _fields(form)
+    services.datasets.check_name(fields.name)
+    services.catalog.kind(fields.kind).options.parse(fields.options, "/options")
+    return Order(name=fields.name, kind=fields.kind, options=fields.options, files=_files(form))
+
+
+def _fields(form: Form) -> _Fields:
     found: dict[str, object] = {}
-    for name, value in form.multi_items():
-        if isinstance(value, UploadFile):
-            continue
+    for name, value in form.fields:
         if name in found:
             raise ValidationFailed.at(f"/{name}", "comes more than once")
         found[name] = value
@@ -165,17 +172,62 @@ def _fields(form: FormData) -> _Fields:
     return _Fields.parse(found)
 
 
-def _files(form: FormData) -> dict[str, UploadFile]:
-    found: dict[str, UploadFile] = {}
-    for name, value in form.multi_items():
-        if not isinstance(value, UploadFile):
-            continue
-        if name in found:
-            raise ValidationFailed.at(f"/{name}", "comes more than once; send one file per part")
-        if not value.size:
-            raise InvalidDataset.at(f"/{name}", "is empty; was the right file sent?")
-        found[name] = value
+def _files(form: Form) -> dict[str, UploadedFile]:
+    found: dict[str, UploadedFile] = {}
+    for item in form.files:
+        if item.part in found:
+            raise ValidationFailed.at(f"/{item.part}", "comes more than once; send one file per part")
+        if not item.payload_bytes:
+            raise InvalidDataset.at(f"/{item.part}", "is empty; was the right file sent?")
+        found[item.part] = item.file
     return found
+
+
+async def _while_wanted(
+    request: Request, services: Services, reading: Coroutine[None, None, DatasetRecord]
+) -> DatasetRecord:
+    """Return what ``reading`` does; end it when its client leaves, or when the gateway can wait no longer.
+
+    Raises:
+        ClientDisconnect: nobody waits for it any more.
+        Draining: the gateway stops, and half of the time that requests have to end is over.
+    """
+    task = asyncio.create_task(reading)
+    left = asyncio.create_task(_left(request))
+    stopping = asyncio.create_task(_stopping(services))
+    try:
+        await asyncio.wait({task, left, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        if left.done():
+            raise ClientDisconnect
+        raise Draining("The gateway is shutting down and cannot finish reading the upload; send it again.")
+    finally:
+        for other in (task, left, stopping):
+            other.cancel()
+        await asyncio.gather(task, left, stopping, return_exceptions=True)
+
+
+async def _left(request: Request) -> None:
+    """Return when the client has gone."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _stopping(services: Services) -> None:
+    await services.draining.wait()
+    await asyncio.sleep(services.settings.shutdown_grace_seconds / 2)
+
+
+@asynccontextmanager
+async def _folder() -> AsyncGenerator[Path]:
+    """Make a temporary folder for one upload, and remove it with all that is in it, however the upload ends."""
+    folder = await to_thread.run_sync(partial(TemporaryDirectory, prefix="lectern-upload-"))
+    try:
+        yield Path(folder.name)
+    finally:
+        with CancelScope(shield=True):
+            await to_thread.run_sync(folder.cleanup)
 
 
 @contextmanager
@@ -187,15 +239,3 @@ def _room_for_files() -> Generator[None]:
         if error.errno not in NO_ROOM:
             raise
         raise StoreFull(f"No space left for the upload in {gettempdir()}; free some and try again.") from error
-
-
-def _add(services: Services, fields: _Fields, files: Mapping[str, UploadFile]) -> DatasetRecord:
-    with TemporaryDirectory(prefix="lectern-upload-") as folder:
-        saved = {name: _save(file, Path(folder) / str(position)) for position, (name, file) in enumerate(files.items())}
-        return services.datasets.add(fields.name, fields.kind, fields.options, saved)
-
-
-def _save(file: UploadFile, path: Path) -> UploadedFile:
-    with path.open("wb") as target:
-        shutil.copyfileobj(file.file, target, 2**20)
-    return UploadedFile(filename=file.filename or "", path=path)

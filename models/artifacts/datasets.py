@@ -1,31 +1,50 @@
 """Datasets in the store: records by name, contents by digest. Equal content is kept once.
 
 ``{project}/datasets/{name}.json`` is a :class:`DatasetRecord`, put if absent;
-``blobs/sha256/{digest}.safetensors`` holds the arrays as ``{split}/{array}``, text as ``…|bytes`` and ``…|ends``.
+``blobs/sha256/{digest}.safetensors`` holds the arrays (see ``models/data/packing.py``).
+
+A content is deleted with the last record, of any project, that names it. Who deletes one says so first, under
+``blobs/sha256/{digest}.leaving/``, and looks for records then; who adds one writes the record first and looks for
+such signs then. So whichever comes second sees the other: a record never names a content that is deleted.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from uuid import uuid4
 
-import numpy as np
-import orjson
-from pydantic import JsonValue
-from safetensors.numpy import load, save
+from pydantic import JsonValue, ValidationError
+from safetensors.numpy import load
 
 from models.artifacts.store import ArtifactStore, ObjectMissing
 from models.catalog import Catalog
-from models.contract.config import Name, Options, is_name
+from models.contract.config import is_name
 from models.contract.datasets import DatasetRecord
-from models.contract.errors import DatasetExists, DatasetNotFound
-from models.contract.task import Array, Split
+from models.contract.errors import DatasetExists, DatasetNotFound, LecternError
+from models.contract.task import Array
 from models.data import builtin
 from models.data.kind import Content, UploadedFile
-from models.data.splits import complete
+from models.data.packing import LENGTH_BYTES, Packed, texts_of, unpack
+from models.data.reading import CONTENT_NAME, Order, read
 
 BUILT_IN_TIME = datetime(2026, 1, 1, tzinfo=UTC)
+LEAVING_SECONDS = 10.0
+"""How long a deletion under way is waited for; one that takes longer has died."""
+
+LEAVING_PAUSE_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class _BuiltIn:
+    record: DatasetRecord
+    blob: bytes
 
 
 class Datasets:
@@ -36,38 +55,59 @@ class Datasets:
         self._store = store
         self._catalog = catalog
         self._project = project
+        self._built_in = lru_cache(maxsize=None)(self._read_built_in)
 
     def add(
         self, name: str, kind: str, options: Mapping[str, JsonValue], files: Mapping[str, UploadedFile]
     ) -> DatasetRecord:
-        """Read, split and store an upload; return its record.
+        """Read, split and store an upload in this process; return its record.
 
         Raises:
             ValidationFailed: unknown kind, option or part, or a file that does not hold what it should.
             DatasetExists: the name is taken by other content; the same upload again is no error.
             StoreFull: no space; nothing is left behind under the name.
         """
-        _Named.parse({"name": name})
-        record, blob = self._read(name, kind, options, files, built_in=False)
+        order = Order.parse({"name": name, "kind": kind, "options": dict(options), "files": dict(files)})
+        self.check_name(name)
+        with TemporaryDirectory(prefix="lectern-reading-") as folder:
+            record = read(order, self._catalog, Path(folder))
+            return self.keep(record, Path(folder) / CONTENT_NAME)
+
+    def keep(self, record: DatasetRecord, content: Path) -> DatasetRecord:
+        """Store what was read; ``content`` is streamed. Return the record that has the name now.
+
+        Raises:
+            DatasetExists: the name is taken by other content; the same again is no error.
+            StoreFull: no space; nothing is left behind under the name.
+        """
+        self.check_name(record.name)
+        blob = _blob_path(record.digest)
+        if not self._store.exists(blob):
+            self._store.put(blob, content)
+        try:
+            kept = self._named(record)
+        except LecternError:
+            with suppress(LecternError):  # what is told is why there is no record
+                self._release(record.digest)
+            raise
+        self._wait_for_deletions(record.digest)
+        if not self._store.exists(blob):
+            self._store.put(blob, content)
+        return kept
+
+    def check_name(self, name: str) -> None:
+        """Return if a dataset can be added under ``name``.
+
+        Raises:
+            DatasetExists: a built-in dataset has it.
+        """
         if name in builtin.NAMES:
             message = f"'{name}' is a built-in dataset; choose another name."
             raise DatasetExists(message)
-        blob_path = _blob_path(record.digest)
-        if not self._store.exists(blob_path):
-            self._store.put(blob_path, blob)
-        if not self._store.put_if_absent(self._path(name), record.model_dump_json().encode()):
-            present = self.record(name)
-            if (present.kind, present.digest) != (record.kind, record.digest):
-                message = f"A dataset '{name}' with other content exists; choose another name or delete it first."
-                raise DatasetExists(message)
-            return present
-        return record
 
     def names(self) -> list[str]:
         """Return the names of all datasets, built-in ones first; what a file manager left in the folder is none."""
-        files = self._store.names(f"{self._project}/datasets")
-        uploaded = (file.removesuffix(".json") for file in files if file.endswith(".json"))
-        return [*builtin.NAMES, *filter(is_name, uploaded)]
+        return [*builtin.NAMES, *self._names_in(self._project)]
 
     def record(self, name: str) -> DatasetRecord:
         """Return a dataset's record.
@@ -76,7 +116,7 @@ class Datasets:
             DatasetNotFound: there is none of this name; suggests the nearest.
         """
         if name in builtin.NAMES:
-            return self._built_in(name)[0]
+            return self._built_in(name).record
         try:
             return DatasetRecord.model_validate_json(self._store.get(self._path(name)))
         except ObjectMissing:
@@ -88,15 +128,29 @@ class Datasets:
         Raises:
             DatasetNotFound: the record is there, but what it names is gone from the store.
         """
-        try:
-            blob = self._built_in(record.name)[1] if record.built_in else self._store.get(_blob_path(record.digest))
-        except ObjectMissing:
-            message = f"The content of dataset '{record.name}' is gone from the artifact store; upload it again."
-            raise DatasetNotFound(message) from None
-        return Content(_unpack(load(blob)), record.meta)
+        with _found(record):
+            blob = self._built_in(record.name).blob if record.built_in else self._store.get(_blob_path(record.digest))
+        return Content(unpack(load(blob)), record.meta)
+
+    def head(self, record: DatasetRecord, split: str, count: int) -> Content:
+        """Return the first ``count`` examples of one split and the facts; nothing else is read from the store.
+
+        Raises:
+            DatasetNotFound: the record is there, but what it names is gone from the store.
+        """
+        with _found(record):
+            length = Packed.header_bytes(self._range(record, 0, LENGTH_BYTES))
+            packed = Packed(self._range(record, LENGTH_BYTES, LENGTH_BYTES + length))
+            arrays = {
+                name: self._texts(record, packed, f"{split}/{name}", count)
+                if is_text
+                else self._rows(record, packed, f"{split}/{name}", count)
+                for name, is_text in packed.arrays(split).items()
+            }
+        return Content({split: arrays}, record.meta)
 
     def delete(self, name: str) -> None:
-        """Remove a dataset's record; its content stays until nothing refers to it.
+        """Remove a dataset, and its content unless another record names it.
 
         Raises:
             DatasetNotFound: there is none of this name.
@@ -105,42 +159,81 @@ class Datasets:
         if name in builtin.NAMES:
             message = f"'{name}' is a built-in dataset and cannot be deleted."
             raise DatasetExists(message)
-        self.record(name)
+        record = self.record(name)
         self._store.delete(self._path(name))
+        self._release(record.digest)
 
-    def _built_in(self, name: str) -> tuple[DatasetRecord, bytes]:
-        return self._read(name, builtin.KINDS[name], builtin.OPTIONS[name], builtin.upload(name), built_in=True)
+    def _named(self, record: DatasetRecord) -> DatasetRecord:
+        """Put the record under its name; return the one that is there."""
+        while not self._store.put_if_absent(self._path(record.name), record.model_dump_json().encode()):
+            try:
+                present = self.record(record.name)
+            except DatasetNotFound:  # deleted just now
+                continue
+            if (present.kind, present.digest) == (record.kind, record.digest):
+                return present
+            message = f"A dataset '{record.name}' with other content exists; choose another name or delete it first."
+            raise DatasetExists(message)
+        return record
 
-    def _read(
-        self,
-        name: str,
-        kind: str,
-        options: Mapping[str, object],
-        files: Mapping[str, UploadedFile],
-        *,
-        built_in: bool,
-    ) -> tuple[DatasetRecord, bytes]:
-        reader = self._catalog.kind(kind)
-        parsed = reader.options.parse(dict(options), "/options")
-        uploaded = reader.read(files, parsed)
-        splits, rule = complete(uploaded.splits, parsed, reader.stratify)
-        content = Content(splits, uploaded.meta)
-        meta = {**content.meta, **reader.facts(content)}
-        blob = save(_pack(splits))
-        digest = hashlib.sha256(kind.encode() + b"\0" + orjson.dumps(meta, option=orjson.OPT_SORT_KEYS) + b"\0" + blob)
-        record = DatasetRecord(
-            name=name,
-            kind=kind,
-            options=parsed.model_dump(mode="json"),
-            digest=f"sha256:{digest.hexdigest()}",
-            payload_bytes=len(blob),
-            counts=content.counts(),
-            split_rule=rule,
-            meta=meta,
-            built_in=built_in,
-            created=BUILT_IN_TIME if built_in else datetime.now(UTC),
+    def _release(self, digest: str) -> None:
+        """Delete a content that no record names; see the module docstring."""
+        sign = f"{_leaving_path(digest)}/{uuid4().hex}"
+        self._store.put(sign, b"")
+        try:
+            if not self._is_named(digest):
+                self._store.delete(_blob_path(digest))
+        finally:
+            self._store.delete(sign)
+
+    def _is_named(self, digest: str) -> bool:
+        for project in self._store.folders(""):
+            for name in self._names_in(project):
+                try:
+                    record = DatasetRecord.model_validate_json(self._store.get(f"{project}/datasets/{name}.json"))
+                except ObjectMissing:
+                    continue
+                except ValidationError:  # of another Lectern: whatever it names is not ours to delete
+                    return True
+                if record.digest == digest:
+                    return True
+        return False
+
+    def _wait_for_deletions(self, digest: str) -> None:
+        deadline = time.monotonic() + LEAVING_SECONDS
+        while signs := self._store.names(_leaving_path(digest)):
+            if time.monotonic() > deadline:
+                for sign in signs:
+                    self._store.delete(f"{_leaving_path(digest)}/{sign}")
+                return
+            time.sleep(LEAVING_PAUSE_SECONDS)
+
+    def _range(self, record: DatasetRecord, start: int, stop: int) -> bytes:
+        if record.built_in:
+            return self._built_in(record.name).blob[start:stop]
+        return self._store.get_range(_blob_path(record.digest), start, stop)
+
+    def _rows(self, record: DatasetRecord, packed: Packed, key: str, count: int) -> Array:
+        return packed.array(key, self._range(record, *packed.rows(key, 0, count)))
+
+    def _texts(self, record: DatasetRecord, packed: Packed, key: str, count: int) -> Array:
+        ends = self._rows(record, packed, f"{key}|ends", count)
+        data = self._rows(record, packed, f"{key}|bytes", int(ends[-1]) if len(ends) else 0)
+        return texts_of(data, ends)
+
+    def _read_built_in(self, name: str) -> _BuiltIn:
+        options = dict(builtin.OPTIONS[name])
+        order = Order.parse(
+            {"name": name, "kind": builtin.KINDS[name], "options": options, "files": builtin.upload(name)}
         )
-        return record, blob
+        with TemporaryDirectory(prefix="lectern-reading-") as folder:
+            record = read(order, self._catalog, Path(folder))
+            blob = (Path(folder) / CONTENT_NAME).read_bytes()
+        return _BuiltIn(record.model_copy(update={"built_in": True, "created": BUILT_IN_TIME}), blob)
+
+    def _names_in(self, project: str) -> list[str]:
+        files = self._store.names(f"{project}/datasets")
+        return [*filter(is_name, (file.removesuffix(".json") for file in files if file.endswith(".json")))]
 
     def _path(self, name: str) -> str:
         if not is_name(name):
@@ -148,44 +241,18 @@ class Datasets:
         return f"{self._project}/datasets/{name}.json"
 
 
-class _Named(Options):
-    name: Name
+@contextmanager
+def _found(record: DatasetRecord) -> Generator[None]:
+    try:
+        yield
+    except ObjectMissing:
+        message = f"The content of dataset '{record.name}' is gone from the artifact store; upload it again."
+        raise DatasetNotFound(message) from None
 
 
 def _blob_path(digest: str) -> str:
     return f"blobs/{digest.replace(':', '/')}.safetensors"
 
 
-def _pack(splits: Mapping[str, Split]) -> dict[str, Array]:
-    packed: dict[str, Array] = {}
-    for split, arrays in splits.items():
-        for name, array in arrays.items():
-            if array.dtype.kind == "T":
-                encoded = [str(value).encode() for value in array]
-                packed[f"{split}/{name}|bytes"] = np.frombuffer(b"".join(encoded), dtype=np.uint8)
-                packed[f"{split}/{name}|ends"] = np.cumsum([len(item) for item in encoded], dtype=np.int64)
-            else:
-                packed[f"{split}/{name}"] = np.ascontiguousarray(array)
-    return packed
-
-
-def _unpack(packed: Mapping[str, Array]) -> dict[str, Split]:
-    splits: dict[str, dict[str, Array]] = {}
-    for key, array in packed.items():
-        split, name = key.split("/", 1)
-        if name.endswith("|ends"):
-            continue
-        arrays = splits.setdefault(split, {})
-        if name.endswith("|bytes"):
-            name = name.removesuffix("|bytes")
-            arrays[name] = _strings(array, packed[f"{split}/{name}|ends"])
-        else:
-            arrays[name] = array
-    return dict[str, Split](splits)
-
-
-def _strings(data: Array, ends: Array) -> Array:
-    blob = data.tobytes()
-    starts = [0, *ends[:-1].tolist()]
-    texts = [blob[start:end].decode() for start, end in zip(starts, ends.tolist(), strict=True)]
-    return np.array(texts, dtype=np.dtypes.StringDType())
+def _leaving_path(digest: str) -> str:
+    return f"blobs/{digest.replace(':', '/')}.leaving"

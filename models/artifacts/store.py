@@ -65,6 +65,17 @@ class ArtifactStore:
         with _translated(path):
             return bytes(obstore.get(self._store, path).bytes())
 
+    def get_range(self, path: str, start: int, stop: int) -> bytes:
+        """Return the bytes of an object from ``start`` up to ``stop``, fewer where it ends before.
+
+        Raises:
+            ObjectMissing: there is none.
+        """
+        if start >= stop:
+            return b""
+        with _translated(path):
+            return bytes(obstore.get_range(self._store, path, start=start, end=stop))
+
     def stream(self, path: str, chunk_bytes: int = 2**20) -> Iterator[bytes]:
         """Yield an object's bytes in chunks."""
         with _translated(path):

@@ -375,3 +375,14 @@ def validation_error(issues: Iterable[Mapping[str, object]], prefix: str = "") -
         errors.append(FieldError(pointer, message))
     detail = "; ".join(f"{item.pointer or '/'}: {item.detail}" for item in errors[:5])
     return ValidationFailed(detail, errors)
+
+
+def error_of(problem: Mapping[str, object]) -> LecternError:
+    """Return the error that another process wrote as ``problem``; of an unknown code, a plain ``LecternError``."""
+    known = [LecternError]
+    for error in known:
+        known += error.__subclasses__()
+    kind = next((error for error in known if error.code == problem.get("code")), LecternError)
+    fields = cast("Sequence[Mapping[str, object]]", problem.get("errors") or ())
+    errors = [FieldError(str(field.get("pointer", "")), str(field.get("detail", ""))) for field in fields]
+    return kind(str(problem.get("detail", "")), errors)

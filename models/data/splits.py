@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,52 +16,79 @@ LARGEST_VALIDATION = 5_000
 SPLIT_SEED = 20_200_903
 
 
-def complete(splits: Mapping[str, Split], options: SplitOptions, stratify: str | None) -> tuple[dict[str, Split], str]:
+@dataclass(frozen=True)
+class Selection:
+    """Some examples of an uploaded split, in their order, named and not copied.
+
+    Attributes:
+        source: the split as uploaded.
+        rows: (examples,) indices into it; None takes all.
+    """
+
+    source: Split
+    rows: Array | None = None
+
+    def __len__(self) -> int:
+        return len(next(iter(self.source.values()))) if self.rows is None else len(self.rows)
+
+    def piece(self, name: str, start: int, stop: int) -> Array:
+        """Return the examples from ``start`` up to ``stop`` of the array ``name``."""
+        array = self.source[name]
+        return array[start:stop] if self.rows is None else array[self.rows[start:stop]]
+
+
+def complete(
+    splits: Mapping[str, Split], options: SplitOptions, stratify: str | None
+) -> tuple[dict[str, Selection], str]:
     """Return ``splits`` with validation and test set aside from train where missing, and the rule in a sentence.
 
     The examples are permuted by numpy's Philox with a fixed seed; with ``stratify`` each value of that
-    array keeps its share, so a class with one example stays in train. A split that would be empty is left out.
+    array keeps its share, so a class with one example stays in train. A split that would be empty is left out, and
+    the sentence says so.
     """
-    done = dict(splits)
+    done = {name: Selection(split) for name, split in splits.items()}
     sentences: list[str] = []
-    total = _length(done["train"])
+    total = len(done["train"])
     if "test" not in done:
         rest, aside = _set_aside(done["train"], round(total * options.test_fraction), stratify)
-        if _length(aside) > 0:
+        if len(aside) > 0:
             done |= {"train": rest, "test": aside}
-            sentences.append(f"test: {_length(aside)} of {total} examples set aside")
+            sentences.append(f"test: {len(aside)} of {total} examples set aside")
     if "validation" not in done:
         wanted = min(round(total * options.validation_fraction), LARGEST_VALIDATION)
         rest, aside = _set_aside(done["train"], wanted, stratify)
-        if _length(aside) > 0:
+        if len(aside) > 0:
             done |= {"train": rest, "validation": aside}
-            sentences.append(f"validation: {_length(aside)} of the training examples set aside")
+            sentences.append(f"validation: {len(aside)} of the training examples set aside")
+    asked = {"test": options.test_fraction, "validation": options.validation_fraction}
+    without = [name for name, fraction in asked.items() if fraction > 0 and name not in done]
+    rest = f" Too few examples to set any aside: no {' and no '.join(without)} split." if without else ""
     if not sentences:
-        return done, "As uploaded."
+        return done, f"As uploaded.{rest}"
     kept = ", in proportion to the classes" if stratify else ""
-    return done, f"Set aside deterministically{kept}: {'; '.join(sentences)}."
+    return done, f"Set aside deterministically{kept}: {'; '.join(sentences)}.{rest}"
 
 
-def _length(split: Split) -> int:
-    return len(next(iter(split.values())))
-
-
-def _set_aside(split: Split, wanted: int, stratify: str | None) -> tuple[Split, Split]:
-    count = _length(split)
+def _set_aside(selection: Selection, wanted: int, stratify: str | None) -> tuple[Selection, Selection]:
+    count = len(selection)
     order = np.random.Generator(np.random.Philox(SPLIT_SEED)).permutation(count)
-    chosen = order[:wanted] if stratify is None else _proportional(split[stratify], order, wanted)
+    chosen = order[:wanted] if stratify is None else _proportional(selection.piece(stratify, 0, count), order, wanted)
     mask = np.zeros(count, dtype=bool)
     mask[chosen] = True
-    return {key: value[~mask] for key, value in split.items()}, {key: value[mask] for key, value in split.items()}
+    rows = np.arange(count) if selection.rows is None else selection.rows
+    return Selection(selection.source, rows[~mask]), Selection(selection.source, rows[mask])
 
 
 def _proportional(labels: Array, order: Array, wanted: int) -> Array:
     """Return indices of about ``wanted`` examples in proportion to the labels, by largest remainder."""
     shuffled = labels[order]
-    values, counts = np.unique(shuffled, return_counts=True)
+    _, inverse, counts = np.unique(shuffled, return_inverse=True, return_counts=True)
     exact = counts * (wanted / len(labels))
     take = np.floor(exact).astype(int)
     by_remainder = np.argsort(-(exact - take), kind="stable")
     take[by_remainder[: wanted - int(take.sum())]] += 1
     take = np.minimum(take, counts - 1)
-    return np.concatenate([order[shuffled == value][:number] for value, number in zip(values, take, strict=True)])
+    by_value = np.argsort(inverse, kind="stable")
+    rank = np.empty(len(labels), dtype=int)
+    rank[by_value] = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return order[rank < take[inverse]]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import gzip
 import io
-import shutil
 import struct
 import tempfile
 from collections.abc import AsyncIterator
@@ -223,7 +222,7 @@ async def test_full_temporary_folder_is_said(client: httpx.AsyncClient, monkeypa
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(shutil, "copyfileobj", full)
+    monkeypatch.setattr("app.forms._Receiver.write", full)
     answer = await _upload(client, GOOD)
     assert (answer.status_code, answer.json()["code"]) == (503, "store_full")
     monkeypatch.undo()

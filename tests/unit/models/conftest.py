@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
+
+from unit.models.zips import Reader
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -15,3 +18,9 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Reader:
+    """Return a reader of zips of pictures."""
+    return Reader(tmp_path)

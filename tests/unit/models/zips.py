@@ -6,14 +6,17 @@ import io
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
-from models.data.kind import UploadedFile
+from models.contract.errors import InvalidDataset
+from models.data.kind import Content, UploadedFile
+from models.data.kinds.images import KIND
 
 Members = Iterable[tuple[str | zipfile.ZipInfo, bytes]]
 
@@ -58,3 +61,21 @@ def two_classes(count: int = 3) -> list[tuple[str, bytes]]:
         for n in range(count)
     )
     return list(pairs)
+
+
+class Reader:
+    """Zips members by part into a folder and reads them as the kind ``images`` does."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __call__(self, train: Members, options: Mapping[str, object] | None = None, **others: Members) -> Content:
+        parts = {"train": train, **others}
+        files = {part: zipped(self._folder / f"{part}.zip", members) for part, members in parts.items()}
+        return KIND.read(files, KIND.options.parse(dict(options or {})))
+
+    def refusal(self, train: Members, options: Mapping[str, object] | None = None, **others: Members) -> str:
+        """Return what is said of members that must be refused, each problem with its pointer."""
+        with pytest.raises(InvalidDataset) as refused:
+            self(train, options, **others)
+        return "; ".join(f"{error.pointer}: {error.detail}" for error in refused.value.errors)
