@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Annotated, TypeVar, cast
@@ -16,6 +16,8 @@ from app import json_text
 from app.queue import JobQueue
 from app.reading import Readings
 from app.serving.registry import Registry
+from app.serving.runtimes.runtime import Runtime
+from app.serving.sessions import LoadedModel
 from app.settings import GatewaySettings
 from app.telemetry import Metrics
 from models.artifacts.datasets import Datasets
@@ -57,8 +59,14 @@ class Services:
     queue: JobQueue
     registry: Registry
     metrics: Metrics
+    runtimes: Mapping[str, Runtime]
     executor: ThreadPoolExecutor
+    waiting: ThreadPoolExecutor
     draining: asyncio.Event
+
+    def threads_for(self, loaded: LoadedModel) -> ThreadPoolExecutor:
+        """Return the threads for a version: those that compute, or those that wait while another process does."""
+        return self.executor if loaded.in_process else self.waiting
 
 
 def services(request: Request) -> Services:

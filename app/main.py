@@ -18,6 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 import structlog
+from anyio import to_thread
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
@@ -28,6 +29,8 @@ from app.queue import JobQueue
 from app.reading import Readings
 from app.routes import datasets, families, health, jobs, models, oip, predict
 from app.serving.registry import Registry
+from app.serving.runtimes.onnx import OnnxRuntime
+from app.serving.runtimes.torchscript import TorchScriptRuntime
 from app.settings import GatewaySettings
 from app.telemetry import Metrics, RequestTelemetry, configure_logs
 from models.artifacts.datasets import Datasets
@@ -114,6 +117,8 @@ def _services(settings: GatewaySettings) -> Services:
     catalog = Catalog(settings.families)
     store = ArtifactStore(settings.store_url)
     versions = Versions(store, settings.project)
+    runtimes = {"onnx": OnnxRuntime(), "torchscript": TorchScriptRuntime(settings.torchscript_limit_seconds)}
+    count, size = settings.loaded_models_limit, settings.loaded_models_limit_bytes
     return Services(
         settings=settings,
         catalog=catalog,
@@ -122,9 +127,11 @@ def _services(settings: GatewaySettings) -> Services:
         readings=Readings(settings),
         versions=versions,
         queue=JobQueue(settings.redis_url, settings.project),
-        registry=Registry(versions, catalog, settings.loaded_models_limit, settings.loaded_models_limit_bytes),
+        registry=Registry(versions, catalog, runtimes, count, size),
         metrics=Metrics(),
+        runtimes=runtimes,
         executor=ThreadPoolExecutor(settings.threads(), thread_name_prefix="inference"),
+        waiting=ThreadPoolExecutor(settings.threads(), thread_name_prefix="waiting"),
         draining=asyncio.Event(),
     )
 
@@ -139,7 +146,10 @@ async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
         services.draining.set()
         await _stop(following)
         await services.queue.close()
-        services.executor.shutdown(wait=False, cancel_futures=True)
+        for threads in (services.executor, services.waiting):
+            threads.shutdown(wait=False, cancel_futures=True)
+        for runtime in services.runtimes.values():
+            await to_thread.run_sync(runtime.close)
 
 
 async def _stop(task: asyncio.Task[None]) -> None:

@@ -14,10 +14,13 @@ from app.problems import documented
 from app.schemas import Problem
 from models.catalog import Catalog
 from models.contract.errors import (
+    DeadlineExceeded,
     MalformedBody,
+    ModelDamaged,
     ModelNotFound,
     NotAcceptable,
     PayloadTooLarge,
+    RuntimeUnavailable,
     UnsupportedMedia,
     VerbNotFound,
     VersionNotFound,
@@ -35,6 +38,9 @@ PREDICT_ERRORS = (
     ModelNotFound,
     VersionNotFound,
     VerbNotFound,
+    ModelDamaged,
+    RuntimeUnavailable,
+    DeadlineExceeded,
 )
 PNG = "image/png"
 """The form of pictures, for clients that accept it."""

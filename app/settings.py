@@ -41,6 +41,9 @@ class GatewaySettings(BaseSettings):
     inference_threads: int = Field(
         default=0, ge=0, le=1024, description="Predictions computed at a time; 0 takes every core it may use."
     )
+    torchscript_limit_seconds: float = Field(
+        default=30.0, gt=0, le=3600, description="Longest run of a TorchScript part; a longer one is stopped."
+    )
     reading_slots: int = Field(default=2, ge=1, le=64, description="Uploads read at a time; others wait.")
     reading_memory_bytes: int = Field(
         default=4 * 2**30, ge=2**28, description="Address space of the process that reads an upload."

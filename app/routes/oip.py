@@ -15,12 +15,14 @@ from app.problems import documented_oip
 from app.schemas import OipAnswer, OipLive, OipModel, OipModelReady, OipReady, OipRequest, OipServer
 from app.serving import oip
 from models.contract.errors import (
+    DeadlineExceeded,
     Draining,
     LecternError,
     MalformedBody,
     ModelDamaged,
     ModelNotFound,
     PayloadTooLarge,
+    RuntimeUnavailable,
     UnsupportedMedia,
     VersionNotFound,
 )
@@ -28,12 +30,12 @@ from models.contract.errors import (
 MODEL = "/v2/models/{model}"
 VERSION = "/v2/models/{model}/versions/{version}"
 BODY_ERRORS = (MalformedBody, PayloadTooLarge, UnsupportedMedia)
-MODEL_ERRORS = (ModelNotFound, VersionNotFound, ModelDamaged)
+MODEL_ERRORS = (ModelNotFound, VersionNotFound, ModelDamaged, RuntimeUnavailable)
 
 INFER: dict[str, Any] = {
     "summary": "Run a part on tensors",
     "openapi_extra": json_request(OipRequest),
-    "responses": {200: {"model": OipAnswer}, **documented_oip(*BODY_ERRORS, *MODEL_ERRORS)},
+    "responses": {200: {"model": OipAnswer}, **documented_oip(*BODY_ERRORS, *MODEL_ERRORS, DeadlineExceeded)},
 }
 
 router = APIRouter(tags=["open inference protocol"])
@@ -87,7 +89,7 @@ async def infer(request: Request) -> Response:
     outcome = "failed"
     try:
         answer = await asyncio.get_running_loop().run_in_executor(
-            serving.executor, oip.infer, loaded, await request.body(), serving.settings.tensor_limit_elements
+            serving.threads_for(loaded), oip.infer, loaded, await request.body(), serving.settings.tensor_limit_elements
         )
         outcome = "ok"
     except LecternError as error:

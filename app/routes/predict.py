@@ -30,16 +30,17 @@ async def predict(request: Request) -> Response:
     loaded = await serving.registry.find(model, parameters.get("version"))
     verb = inference.find_verb(loaded, name)
     number = loaded.manifest.version
+    threads = serving.threads_for(loaded)
     outcome = "failed"
     try:
         picture = _picture(verb, request)
         asked = _read(verb, media_type(request), await request.body())
         if picture:
             asked = picture.complete(loaded.served, asked)
-        predictions = await inference.predict(loaded, verb, asked, serving.executor, request.is_disconnected)
+        predictions = await inference.predict(loaded, verb, asked, threads, request.is_disconnected)
         if picture:
             loop = asyncio.get_running_loop()
-            content = await loop.run_in_executor(serving.executor, picture.draw, loaded.served, asked, predictions)
+            content = await loop.run_in_executor(threads, picture.draw, loaded.served, asked, predictions)
         else:
             answer = {"model": model, "version": number, "predictions": predictions}
             content = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)

@@ -26,17 +26,17 @@ DATATYPES: dict[Dtype, str] = {
     "bool": "BOOL",
     "uint8": "UINT8",
 }
-PLATFORM = "onnxruntime_onnx"
+PLATFORMS = {"onnx": "onnxruntime_onnx", "torchscript": "pytorch_torchscript"}
 
 
 def metadata(loaded: LoadedModel, versions: Sequence[int]) -> OipModel:
     """Return how the protocol describes a version."""
     signatures = loaded.served.signatures
-    first = next(iter(signatures.values()))
+    part, first = next(iter(signatures.items()))
     return OipModel(
         name=loaded.manifest.model,
         versions=[str(number) for number in versions],
-        platform=PLATFORM,
+        platform=PLATFORMS[loaded.manifest.parts[part].format],
         inputs=[_describe(tensor) for tensor in first.inputs],
         outputs=[_describe(tensor) for tensor in first.outputs],
         parameters={"parts": list(signatures)},

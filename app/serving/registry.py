@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -17,6 +17,7 @@ from anyio import to_thread
 
 from app.queue import JobQueue
 from app.serving import sessions
+from app.serving.runtimes.runtime import Runtime
 from app.serving.sessions import LoadedModel
 from models.artifacts.versions import ModelListing, Versions
 from models.catalog import Catalog
@@ -43,6 +44,7 @@ class Registry:
         self,
         versions: Versions,
         catalog: Catalog,
+        runtimes: Mapping[str, Runtime],
         largest_count: int,
         largest_bytes: int,
         clock: Callable[[], float] = time.monotonic,
@@ -50,6 +52,7 @@ class Registry:
         """Load nothing yet; at most ``largest_count`` versions of ``largest_bytes`` stay loaded."""
         self._versions = versions
         self._catalog = catalog
+        self._runtimes = runtimes
         self._largest_count = largest_count
         self._largest_bytes = largest_bytes
         self._clock = clock
@@ -79,6 +82,7 @@ class Registry:
             ModelNotFound: the model has no version.
             VersionNotFound: it has no such version or alias.
             ModelDamaged: the version fails its checks.
+            RuntimeUnavailable: its format cannot be run here.
         """
         return await self.loaded(model, await self.resolve(model, wanted))
 
@@ -145,7 +149,7 @@ class Registry:
 
     async def _load(self, key: Key) -> LoadedModel:
         started = time.perf_counter()
-        loaded = await to_thread.run_sync(sessions.load, self._versions, self._catalog, *key)
+        loaded = await to_thread.run_sync(sessions.load, self._versions, self._catalog, self._runtimes, *key)
         seconds = round(time.perf_counter() - started, 3)
         log.info("model_loaded", model=key[0], version=key[1], seconds=seconds)
         self._loaded[key] = loaded

@@ -1,7 +1,7 @@
-"""One published version in memory: its parts in ONNX Runtime, checked before it may answer.
+"""One published version in memory: its parts in the runtime of their format, checked before it may answer.
 
-Checked are the hash of every part, the names that the graph takes and gives, and that the inputs kept at
-export still give the outputs they gave then. Called by ``registry`` in a worker thread.
+Checked are the hash of every part, what the graph takes and gives, and that the inputs kept at export still
+give the outputs they gave then. Called by ``registry`` in a worker thread.
 """
 
 from __future__ import annotations
@@ -12,24 +12,22 @@ import zipfile
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import numpy as np
 
+from app.serving.runtimes.runtime import LoadedPart, Refused, Runtime, Source, Unreadable, first_line
 from app.serving.tensors import check_arrays, largest_difference
 from models.artifacts.store import ObjectMissing
 from models.artifacts.versions import Versions
 from models.catalog import Catalog
-from models.contract.errors import ModelDamaged, ValidationFailed
-from models.contract.manifest import Manifest, Part
+from models.contract.errors import ModelDamaged, RuntimeUnavailable, ValidationFailed
+from models.contract.manifest import Manifest, PartFile, Probe
 from models.contract.task import Array, Arrays, ServedModel, Task
-from models.contract.tensors import TOLERANCES, PartSignature
+from models.contract.tensors import TOLERANCES
 
 PROBE_SLACK = 10
 """Another machine's kernels may differ from those of the export by this many tolerances."""
-
-# onnxruntime has no types.
-RuntimeSession = Any
 
 
 @dataclass(frozen=True)
@@ -39,11 +37,13 @@ class LoadedModel:
     manifest: Manifest
     served: ServedModel
     task: Task
-    sessions: Mapping[str, RuntimeSession]
+    parts: Mapping[str, LoadedPart]
+    in_process: bool
+    """Whether every part computes on the thread that runs it."""
 
     @property
     def payload_bytes(self) -> int:
-        """Size of the exported parts."""
+        """Size of the exported parts, wherever they are loaded."""
         return sum(part.payload_bytes for part in self.manifest.parts.values())
 
     def run(self, part: str, arrays: Arrays) -> dict[str, Array]:
@@ -51,72 +51,66 @@ class LoadedModel:
 
         Raises:
             ValidationFailed: the arrays do not fit the part, or the graph refuses them.
+            RuntimeUnavailable: what runs the part ended meanwhile.
+            DeadlineExceeded: the run took longer than its limit.
         """
-        signature = self.served.signatures[part]
-        check_arrays(part, signature, arrays)
-        return _run(self.sessions[part], part, signature, arrays)
+        check_arrays(part, self.served.signatures[part], arrays)
+        try:
+            return self.parts[part].run(arrays)
+        except Refused as error:
+            raise ValidationFailed.at("/inputs", f"the part '{part}' refused these values: {error}") from error
 
 
-def load(versions: Versions, catalog: Catalog, model: str, number: int) -> LoadedModel:
+def load(versions: Versions, catalog: Catalog, runtimes: Mapping[str, Runtime], model: str, number: int) -> LoadedModel:
     """Return a version, checked and warm.
+
+    Args:
+        versions: where it lies.
+        catalog: knows its task.
+        runtimes: by format, what runs its parts.
+        model: its model.
+        number: its version.
 
     Raises:
         VersionNotFound: there is no such version.
         ModelDamaged: a part is missing, changed, or does not compute what it did at export; says which.
+        RuntimeUnavailable: a part's format cannot be run here.
     """
     manifest = versions.manifest(model, number)
     if manifest.task not in catalog.tasks():
         raise _damaged(manifest, f"its task '{manifest.task}' is not known here; check LECTERN_FAMILIES")
-    try:
-        sessions = {
-            name: _session(manifest, name, part, versions.read(part.path)) for name, part in manifest.parts.items()
-        }
-        probe = versions.read(manifest.probe.path)
-    except ObjectMissing as error:
-        raise _damaged(manifest, f"{error.args[0]} is missing from the artifact store") from error
-    loaded = LoadedModel(manifest, manifest.served(), catalog.task(manifest.task), sessions)
-    _replay(loaded, probe)
+    parts = {name: _load(versions, runtimes, manifest, name) for name in manifest.parts}
+    in_process = all(runtimes[part.format].in_process for part in manifest.parts.values())
+    loaded = LoadedModel(manifest, manifest.served(), catalog.task(manifest.task), parts, in_process)
+    _replay(loaded, _bytes(versions, manifest, manifest.probe, "its probe is not the one that was published"))
     return loaded
 
 
-def _session(manifest: Manifest, name: str, part: Part, data: bytes) -> RuntimeSession:
-    import onnxruntime  # noqa: PLC0415 - 0.2 s and 20 MB that the gateway need not wait for at start
-
-    if hashlib.sha256(data).hexdigest() != part.sha256.removeprefix("sha256:"):
-        raise _damaged(manifest, f"the bytes of the part '{name}' are not those that were published")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+def _load(versions: Versions, runtimes: Mapping[str, Runtime], manifest: Manifest, name: str) -> LoadedPart:
+    part = manifest.parts[name]
+    if part.format not in runtimes:
+        raise RuntimeUnavailable(f"The part '{name}' is in the format '{part.format}', which this gateway cannot run.")
+    changed = f"the bytes of the part '{name}' are not those that were published"
     try:
-        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # the runtime raises many kinds without a common base
-        raise _damaged(manifest, f"ONNX Runtime cannot read the part '{name}': {_line(error)}") from error
-    for noun, found, wanted in (
-        ("inputs", session.get_inputs(), part.signature.inputs),
-        ("outputs", session.get_outputs(), part.signature.outputs),
-    ):
-        names, promised = {item.name for item in found}, {tensor.name for tensor in wanted}
-        if names != promised:
-            detail = f"the part '{name}' has the {noun} {sorted(names)}; its signature says {sorted(promised)}"
-            raise _damaged(manifest, detail)
-    return session
+        return runtimes[part.format].load(Source(part.signature, partial(_bytes, versions, manifest, part, changed)))
+    except Unreadable as error:
+        raise _damaged(manifest, f"the part '{name}' cannot be read; {error}") from error
 
 
-def _run(session: RuntimeSession, part: str, signature: PartSignature, arrays: Arrays) -> dict[str, Array]:
-    names = [tensor.name for tensor in signature.outputs]
+def _bytes(versions: Versions, manifest: Manifest, file: PartFile | Probe, changed: str) -> bytes:
+    """Return a published file if it is the one that was published."""
     try:
-        return dict(zip(names, session.run(names, dict(arrays)), strict=True))
-    except Exception as error:  # as above; a value out of range is only seen by the graph
-        raise ValidationFailed.at("/inputs", f"the part '{part}' refused these values: {_line(error)}") from error
+        data = versions.read(file.path)
+    except ObjectMissing as error:
+        raise _damaged(manifest, f"{file.path} is missing from the artifact store") from error
+    if hashlib.sha256(data).hexdigest() != file.sha256.removeprefix("sha256:"):
+        raise _damaged(manifest, changed)
+    return data
 
 
 def _replay(loaded: LoadedModel, probe: bytes) -> None:
     """Compare what each part computes with what it gave at export."""
     manifest = loaded.manifest
-    if hashlib.sha256(probe).hexdigest() != manifest.probe.sha256.removeprefix("sha256:"):
-        raise _damaged(manifest, "its probe is not the one that was published")
     cases: dict[tuple[str, str], dict[str, dict[str, Array]]] = defaultdict(lambda: {"in": {}, "out": {}})
     try:
         with np.load(io.BytesIO(probe), allow_pickle=False) as arrays:
@@ -124,9 +118,9 @@ def _replay(loaded: LoadedModel, probe: bytes) -> None:
                 part, case, direction, name = key.split("/")
                 cases[part, case][direction][name] = arrays[key]
     except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
-        raise _damaged(manifest, f"its probe cannot be read: {_line(error)}") from error
+        raise _damaged(manifest, f"its probe cannot be read: {first_line(error)}") from error
     for (part, case), arrays in cases.items():
-        if part not in loaded.sessions:
+        if part not in loaded.parts:
             raise _damaged(manifest, f"its probe speaks of a part '{part}' that it does not have")
         try:
             found = loaded.run(part, arrays["in"])
@@ -150,7 +144,3 @@ def _damaged(manifest: Manifest, detail: str) -> ModelDamaged:
         f"Version {manifest.version} of '{manifest.model}' cannot be served: {detail}. "
         "Point to another version, or train it again."
     )
-
-
-def _line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:300]
