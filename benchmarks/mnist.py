@@ -1,4 +1,4 @@
-"""The MNIST files of ``LECTERN_DATA``, as uploads and as arrays."""
+"""MNIST, and what comes in the same files, from ``LECTERN_DATA``: as uploads and as arrays."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ PARTS = {
 }
 
 
-def files() -> dict[str, Path]:
+def files(corpus: str = "mnist") -> dict[str, Path]:
     """Return the four idx files by upload part; ends the program with a sentence when they are not there."""
-    folder = Path(os.environ.get("LECTERN_DATA", "data")) / "mnist"
+    folder = Path(os.environ.get("LECTERN_DATA", "data")) / corpus
     found = {part: folder / name for part, name in PARTS.items()}
     missing = [path for path in found.values() if not path.exists()]
     if missing:
         sys.exit(
-            f"{missing[0]} is missing: set LECTERN_DATA to a folder that holds mnist/ with the four idx .gz files."
+            f"{missing[0]} is missing: set LECTERN_DATA to a folder that holds {corpus}/ with the four idx .gz files."
         )
     return found
 
