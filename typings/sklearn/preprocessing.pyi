@@ -1,0 +1,16 @@
+# Standardisation and one-hot coding.
+
+from typing import Any, Self, TypeAlias
+
+import numpy as np
+
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+class StandardScaler:
+    def fit(self, rows: Array, /) -> Self: ...
+    def transform(self, rows: Array, /) -> Array: ...
+
+class OneHotEncoder:
+    def __init__(self, *, handle_unknown: str = "error", sparse_output: bool = True) -> None: ...
+    def fit(self, rows: Array, /) -> Self: ...
+    def transform(self, rows: Array, /) -> Array: ...
