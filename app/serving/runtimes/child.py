@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 from app.serving.runtimes import frames
 from app.serving.runtimes.frames import Frame
@@ -22,12 +23,19 @@ class Child:
     """A running process with a socket as its standard input. Not for several threads at a time, but for ``kill``."""
 
     def __init__(self, command: Sequence[str]) -> None:
-        """Start ``command`` in a session of its own: a Ctrl-C is for the gateway, which ends it in its turn."""
-        self._connection, theirs = socket.socketpair()
-        with theirs:
+        """Start ``command`` in a session of its own: a Ctrl-C is for the gateway, which ends it in its turn.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        ours, theirs = socket.socketpair()
+        with ExitStack() as unless_started, theirs:
+            unless_started.callback(ours.close)
             self._process = subprocess.Popen(
                 command, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, start_new_session=True
             )
+            unless_started.pop_all()
+        self._connection = ours
         self._in_step = True
         self.loaded: set[int] = set()
         """Keys of what the process holds."""

@@ -37,7 +37,7 @@ def send(connection: socket.socket, frame: Frame, deadline: float | None = None)
         TimeoutError: the deadline came first.
         OSError: nobody is at the other end.
     """
-    arrays = [np.ascontiguousarray(array) for array in frame.arrays]
+    arrays = [np.asarray(array, order="C") for array in frame.arrays]
     tensors = [(array.dtype.name, array.shape) for array in arrays]
     header = orjson.dumps({**frame.fields, "tensors": tensors})
     _limit(connection, deadline)

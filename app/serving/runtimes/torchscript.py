@@ -139,7 +139,10 @@ class TorchScriptRuntime:
         if self._missing:
             raise RuntimeUnavailable(self._missing)
         started = time.perf_counter()
-        self._child = Child(self._command)
+        try:
+            self._child = Child(self._command)
+        except OSError as error:
+            raise RuntimeUnavailable(f"The process that runs TorchScript cannot be started: {error}.") from error
         if self._closed:
             self._child.kill()
         try:
