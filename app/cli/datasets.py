@@ -89,16 +89,34 @@ def _files(words: list[str]) -> dict[str, Path]:
 
 @contextmanager
 def upload_progress(files: Mapping[str, Path]) -> Generator[OnSent]:
-    """Show a progress bar on stderr, if it is a terminal, while the yielded function is told what was sent."""
+    """Show a progress bar on stderr, if it is a terminal, while the yielded function is told what was sent.
+
+    Once all is sent the gateway reads it, which takes as long again for many small files: a spinner says so.
+    """
     from rich.console import Console  # noqa: PLC0415 - `lectern --help` shows no progress
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn  # noqa: PLC0415
+    from rich.progress import (  # noqa: PLC0415 - as above
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TransferSpeedColumn,
+    )
 
     console = Console(stderr=True)
     total = sum(path.stat().st_size for path in files.values() if path.is_file())
-    columns = (TextColumn("uploading"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    description = TextColumn("{task.description}")
+    columns = (SpinnerColumn(), description, BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        upload = progress.add_task("", total=total)
-        yield lambda sent: progress.advance(upload, sent)
+        upload = progress.add_task("uploading", total=total)
+        left = total
+
+        def on_sent(sent_bytes: int) -> None:
+            nonlocal left
+            left -= sent_bytes
+            progress.update(upload, advance=sent_bytes, description="uploading" if left > 0 else "reading …")
+
+        yield on_sent
 
 
 def _show(dataset: Dataset, *, as_json: bool) -> None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 from typer.testing import Result
 
+from app.cli.datasets import upload_progress
+
 if TYPE_CHECKING:
     from tests.unit.cli.conftest import CannedGateway
 
@@ -226,3 +228,19 @@ def test_a_card_is_shown_with_its_metrics(lectern: Run, canned: CannedGateway) -
     canned.answer("GET /v1/models/first/versions/production", CARD)
     result = lectern("models", "show", "first", "production")
     assert "accuracy 0.9722" in result.stdout
+
+
+def test_upload_shows_what_is_sent_and_then_that_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a terminal; elsewhere nothing is shown beside the result."""
+    (tmp_path / "a.zip").write_bytes(bytes(1000))
+    for terminal in (True, False):
+        monkeypatch.setenv("TTY_COMPATIBLE", "1" if terminal else "0")
+        with upload_progress({"train": tmp_path / "a.zip"}) as on_sent:
+            on_sent(400)
+            before = capsys.readouterr().err
+            on_sent(600)
+        shown = before + capsys.readouterr().err
+        assert ("uploading" in shown, "reading" in shown) == (terminal, terminal)
+        assert "reading" not in before
