@@ -18,6 +18,9 @@ from models.data.filling import filled
 from models.data.npz import LARGEST_BYTES
 
 UNSIGNED_BYTE = 0x08
+LARGEST_DEFLATE_RATIO = 1_032
+"""Bytes out of one byte in, at most (zlib's technical details): what a gzipped file can hold is known beforehand."""
+
 GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -49,6 +52,10 @@ def read_idx(part: str, path: Path, dimensions: int, check: Callable[[tuple[int,
             if expected > LARGEST_BYTES:
                 message = f"/{part}: the header counts {expected} bytes; at most {LARGEST_BYTES} are read"
                 raise PayloadTooLarge(message)
+            most = (path.stat().st_size + 1) * (LARGEST_DEFLATE_RATIO if packed else 1)
+            if expected > most:
+                detail = f"the header {shape} promises {expected} bytes of data, the file has at most {most}"
+                raise InvalidDataset.at(f"/{part}", detail)
             buffer, found = filled(file, expected)
     except (OSError, EOFError, zlib.error) as error:
         raise InvalidDataset.at(
