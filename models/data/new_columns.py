@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from models.contract.task import Array
-from models.data.cells import INFINITE, ordered
+from models.data.cells import INFINITE, Codes, ordered
 from models.data.problems import MOST_KEPT
 from models.data.table_columns import REPEATING_ROWS, Column, Numbers, Source
 
@@ -27,6 +27,10 @@ IGNORE = "list it under the option 'ignore'"
 DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+", re.ASCII)
 
 ColumnType = Literal["numeric", "categorical"]
+
+
+class _NoCategories(Exception):
+    """There are too many texts, or too long ones."""
 
 
 class NewNumbers(Numbers):
@@ -45,8 +49,9 @@ class NewColumn(Column):
         super().__init__(name, source)
         self._declared = categorical
         self._numbers: array[float] | None = None if categorical else array("f")
-        self._codes: bytearray | None = bytearray()
+        self._values: bytearray | None = bytearray()
         self._index: dict[str, int] = {}
+        self._codes = Codes(source.missing, 0, self._place)
         self._infinite: list[tuple[int, str]] = []
         self._infinite_count = 0
         self._mixed: tuple[int, str] | None = None
@@ -74,8 +79,8 @@ class NewColumn(Column):
                 self._add_numbers(self._numbers, texts, lines)
             else:
                 self._numbers.frombytes(quick.tobytes())
-        if self._codes is not None:
-            self._add_codes(self._codes, texts, lines)
+        if self._values is not None:
+            self._add_codes(self._values, texts, lines)
 
     def _add_numbers(self, kept: array[float], texts: Sequence[str], lines: Sequence[int]) -> None:
         for text, line in zip(map(str.strip, texts), lines, strict=True):
@@ -90,25 +95,28 @@ class NewColumn(Column):
             kept.append(value)
 
     def _add_codes(self, kept: bytearray, texts: Sequence[str], lines: Sequence[int]) -> None:
-        index = self._index
-        for text, line in zip(map(str.strip, texts), lines, strict=True):
-            code = 0 if text in self.source.missing else index.get(text)
-            if code is None:
-                if len(text) > LONGEST_CATEGORY or len(index) == MOST_CATEGORIES:
-                    self._long_line = line if len(text) > LONGEST_CATEGORY else None
-                    self._codes = None
-                    return
-                code = index[text] = len(index) + 1
-            kept.append(code)
+        try:
+            kept.extend(self._codes.of(texts))
+        except _NoCategories:
+            long = (line for text, line in zip(texts, lines, strict=True) if len(text.strip()) > LONGEST_CATEGORY)
+            self._long_line = next(long, None)
+            self._values = None
+
+    def _place(self, text: str) -> int:
+        if text in self._index:
+            return self._index[text]
+        if len(text) > LONGEST_CATEGORY or len(self._index) == MOST_CATEGORIES:
+            raise _NoCategories
+        return self._index.setdefault(text, len(self._index) + 1)
 
     def values(self) -> Array:
         """Return (rows,) float32 or int32; after ``check``."""
         if self._numbers is not None:
             return np.frombuffer(self._numbers, np.float32)
-        assert self._codes is not None
+        assert self._values is not None
         position = {category: index for index, category in enumerate(self.categories(), start=1)}
         order = np.array([0, *(position[category] for category in self._index)], np.int32)
-        return order[np.frombuffer(self._codes, np.uint8)]
+        return order[np.frombuffer(self._values, np.uint8)]
 
     def categories(self) -> list[str]:
         """Return the categories in the order of their indices, 1 and on."""
@@ -116,15 +124,15 @@ class NewColumn(Column):
 
     def check(self) -> None:
         """Note what makes the column one that cannot be learnt from."""
-        if self._numbers is None and self._codes is None:
+        if self._numbers is None and self._values is None:
             self.source.problem(self.name, self._told_texts())
         elif self._numbers is not None and self._infinite:
             for line, text in self._infinite:
                 self.source.infinite(self.name, text, line)
             if left := self._infinite_count - len(self._infinite):
                 self.source.problem(self.name, "has more infinite values", count=left)
-        elif self._codes is not None and self._numbers is None and not self._declared:
-            self._check_texts(len(self._codes) - self._codes.count(0))
+        elif self._values is not None and self._numbers is None and not self._declared:
+            self._check_texts(len(self._values) - self._values.count(0))
 
     def idle(self) -> str | None:
         """Return why there is nothing to learn from the column, if there is not; after ``check`` found nothing."""

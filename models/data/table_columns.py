@@ -15,9 +15,12 @@ from functools import cached_property
 import numpy as np
 
 from models.contract.task import Array
-from models.data.cells import INFINITE, number, numbers, ordered
+from models.data.cells import INFINITE, Codes, number, numbers, numbers_and_gaps, ordered
 from models.data.csv_table import CsvTable
 from models.data.problems import MOST_KEPT
+
+UNKNOWN, MISSING = -1, -2
+"""Codes of what has no index."""
 
 MOST_CLASSES = 1_000
 REPEATING_ROWS = 20
@@ -41,8 +44,11 @@ class Source:
         return np.nan if text in self.missing else number(text)
 
     def numbers(self, texts: Sequence[str]) -> Array | None:
-        """Return ``texts`` as float32 if all of them are finite numbers, the quick way; else None."""
-        return None if self._missing_numbers else numbers(texts)
+        """Return ``texts`` as float32 if all of them are numbers or missing, the quick way; else None."""
+        if self._missing_numbers:
+            return numbers_and_gaps(list(map(str.strip, texts)), self.missing)
+        found = numbers(texts)
+        return numbers_and_gaps(texts, self.missing) if found is None else found
 
     def problem(self, column: str, detail: str, line: int | None = None, count: int = 1) -> None:
         """Note a problem of a column."""
@@ -108,21 +114,24 @@ class KnownCategories(Column):
     def __init__(self, name: str, source: Source, categories: Sequence[str]) -> None:
         """Start empty; ``categories`` have the indices from 1 on."""
         super().__init__(name, source)
-        self._index = {category: index for index, category in enumerate(categories, start=1)}
-        self._codes = bytearray()
-        self.unknown = 0
+        index = {category: place for place, category in enumerate(categories, start=1)}
+        self._codes = Codes(source.missing, 0, lambda text: index.get(text, UNKNOWN))
+        self._values = array("h")
 
     def add(self, texts: Sequence[str], lines: Sequence[int]) -> None:
         """Take words."""
         del lines
-        for text in map(str.strip, texts):
-            code = 0 if text in self.source.missing else self._index.get(text)
-            self.unknown += code is None
-            self._codes.append(code or 0)
+        self._values.extend(self._codes.of(texts))
 
     def values(self) -> Array:
         """Return (rows,) int32."""
-        return np.frombuffer(self._codes, np.uint8).astype(np.int32)
+        values = np.frombuffer(self._values, np.int16)
+        return np.where(values == UNKNOWN, 0, values).astype(np.int32)
+
+    @property
+    def unknown(self) -> int:
+        """How many words the training part does not have."""
+        return self._values.count(UNKNOWN)
 
 
 class Labels(Column):
@@ -133,25 +142,26 @@ class Labels(Column):
         super().__init__(name, source)
         self._known = known is not None
         self._index = {label: index for index, label in enumerate(known or ())}
-        self._codes = array("i")
+        self._codes = Codes(source.missing, MISSING, self._place)
+        self._values = array("i")
         self._strange: Counter[str] = Counter()
 
     def add(self, texts: Sequence[str], lines: Sequence[int]) -> None:
         """Take labels; a missing one is noted."""
-        for text, line in zip(map(str.strip, texts), lines, strict=True):
-            if text in self.source.missing:
-                said = f" ('{text}')" if text else ""
-                self.source.problem(self.name, f"is the label and is missing{said}", line)
-                code = -1
-            elif (code := self._index.get(text, -1)) < 0:
-                code = self._add_class(text)
-            self._codes.append(code)
+        codes = self._codes.of(texts)
+        if MISSING in codes:
+            for code, text, line in zip(codes, texts, lines, strict=True):
+                if code == MISSING:
+                    said = f" ('{text.strip()}')" if text.strip() else ""
+                    self.source.problem(self.name, f"is the label and is missing{said}", line)
+        if UNKNOWN in codes:
+            strange = Counter(text.strip() for text, code in zip(texts, codes, strict=True) if code == UNKNOWN)
+            self._strange = Counter(dict((self._strange + strange).most_common(MOST_KEPT)))
+        self._values.extend(codes)
 
-    def _add_class(self, text: str) -> int:
+    def _place(self, text: str) -> int:
         if self._known or len(self._index) > MOST_CLASSES:
-            if len(self._strange) < MOST_KEPT or text in self._strange:
-                self._strange[text] += 1
-            return -1
+            return self._index.get(text, UNKNOWN)
         return self._index.setdefault(text, len(self._index))
 
     def classes(self) -> list[str]:
@@ -162,7 +172,7 @@ class Labels(Column):
         """Return (rows,) int64 indices of ``classes()``; after ``check`` found nothing."""
         position: Mapping[str, int] = {label: index for index, label in enumerate(self.classes())}
         order = np.array([position[label] for label in self._index], np.int64)
-        return order[np.frombuffer(self._codes, np.int32)]
+        return order[np.frombuffer(self._values, np.int32)]
 
     def check(self) -> None:
         """Note classes that cannot be learnt."""
@@ -172,7 +182,7 @@ class Labels(Column):
                 detail = f"has the class '{label[:50]}' in {rows}, which the part 'train' does not have"
                 self.source.problem(self.name, f"{detail}; add examples there or leave these out")
             return
-        rows, classes = len(self._codes), len(self._index)
+        rows, classes = len(self._values), len(self._index)
         if classes > MOST_CLASSES or (rows > REPEATING_ROWS and classes > rows / 2):
             count = f"more than {MOST_CLASSES}" if classes > MOST_CLASSES else str(classes)
             detail = f"is the label and has {count} different values in {rows} rows; a class must come again"

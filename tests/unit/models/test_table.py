@@ -20,7 +20,7 @@ from models.artifacts.store import ArtifactStore
 from models.catalog import Catalog
 from models.contract.errors import InvalidDataset, PayloadTooLarge, ValidationFailed
 from models.data import csv_table, text_lines
-from models.data.cells import number, numbers, ordered
+from models.data.cells import number, numbers, numbers_and_gaps, ordered
 from models.data.kind import Content, UploadedFile
 from models.data.kinds.table import KIND
 from models.data.problems import MOST_KEPT
@@ -416,14 +416,18 @@ def test_other_texts_are_no_numbers(text: str) -> None:
     assert numbers(["1", text]) is None
 
 
-@given(st.lists(st.one_of(st.text(max_size=8), st.floats(width=32).map(str)), min_size=1, max_size=8))
-def test_quick_way_agrees_with_the_slow_one(texts: list[str]) -> None:
+@given(
+    st.lists(st.one_of(st.text(max_size=8), st.floats(width=32).map(str), st.just("NA")), min_size=1, max_size=8),
+    st.sampled_from([frozenset[str](), frozenset({"NA", "nan", ""})]),
+)
+def test_quick_ways_agree_with_the_slow_one(texts: list[str], missing: frozenset[str]) -> None:
     """Whole chunks are read as the single fields of them are."""
-    quick, slow = numbers(texts), [number(text.strip()) for text in texts]
-    if quick is None:
-        assert any(value is None or math.isinf(value) for value in slow)
-    else:
-        assert quick.tolist() == np.array(slow, np.float32).tolist()
+    slow = [math.nan if text in missing else number(text.strip()) for text in texts]
+    for quick in (numbers(texts), numbers_and_gaps(texts, missing)):
+        if quick is not None:
+            np.testing.assert_array_equal(quick, np.array(slow, np.float32))
+    if all(value is not None and not math.isinf(value) for value in slow):
+        assert numbers_and_gaps(texts, missing) is not None
 
 
 @given(st.lists(st.text(max_size=4), unique=True))
