@@ -92,6 +92,15 @@ def test_every_family_stands_in_the_docs_with_its_paper(family: str) -> None:
     assert Catalog(("models",)).spec(family).paper in sections[family]
 
 
+@pytest.mark.parametrize("kind", Catalog(("models",)).kinds())
+def test_every_dataset_kind_stands_in_the_docs_with_its_options(kind: str) -> None:
+    """A kind has a section, and each of its options a row there or among those of the splits."""
+    sections = _sections(_read("docs/datasets.md"))
+    assert kind in sections
+    options = Catalog(("models",)).kind(kind).options.model_fields
+    assert [name for name in options if f"`{name}`" not in sections[kind] + sections["Splits"]] == []
+
+
 @pytest.mark.parametrize("document", OWN_DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_relative_links_lead_somewhere(document: Path) -> None:
     """A link to a file of the project names a file that is there."""
