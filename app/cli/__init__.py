@@ -2,5 +2,5 @@
 
 ``main`` assembles the commands · ``up`` ``demo`` start a stack (``stack``, ``guarded``, ``guard``, ``embedded_redis``,
 ``home``) · ``datasets`` ``train`` ``jobs`` ``models`` ``predict`` talk to a gateway (``connection``) · ``watching``
-shows a job's progress · ``output`` prints.
+shows a job's progress · ``doctor`` examines what all this rests on (``checks``) · ``output`` prints.
 """

@@ -20,6 +20,7 @@ DELAY_SECONDS = 9.0
 
 GRACE_SECONDS = 4.0
 
+SOCKET = "redis.sock"
 LONGEST_SOCKET_BYTES = 103 if sys.platform == "darwin" else 107
 
 PROBE_SECONDS = 5.0
@@ -45,10 +46,10 @@ def find_server() -> str:
 
 def socket_path(home: Path) -> Path:
     """Return where the server listens: in ``home``, or in a private folder when that path is too long."""
-    path = home / "redis.sock"
+    path = home / SOCKET
     if len(bytes(path)) <= LONGEST_SOCKET_BYTES:
         return path
-    return Path(tempfile.mkdtemp(prefix="lectern-")) / "redis.sock"
+    return Path(tempfile.mkdtemp(prefix="lectern-")) / SOCKET
 
 
 def redis_url(socket: Path) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from app.cli import datasets, demo, jobs, models, pieces, predict, train, up
+from app.cli import datasets, demo, doctor, jobs, models, pieces, predict, train, up
 from app.cli.output import CommandFailed, complain
 
 
@@ -52,6 +52,7 @@ app.command()(train.train)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(models.app, name="models")
 app.command()(predict.predict)
+app.command()(doctor.doctor)
 
 
 def main() -> None:
