@@ -132,7 +132,7 @@ def _mutated(random: np.random.Generator, seeds: list[bytes]) -> bytes:
         start, stop = sorted(random.integers(0, len(data) + 1, 2).tolist())
         match int(random.integers(5)):
             case 0:
-                data[start : start + 1] = random.bytes(random.integers(3))
+                data[start : start + 1] = random.bytes(int(random.integers(3)))
             case 1:
                 del data[start:stop]
             case 2:
