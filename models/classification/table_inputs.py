@@ -18,6 +18,8 @@ from models.data.cells import LARGEST, number
 from models.data.table_facts import CategoricalColumn, NumericColumn, TableFacts
 
 MOST_LISTED = 20
+PLAIN = frozenset({float, type(None)})
+"""Types of numbers that need no look at each."""
 
 
 def table_arrays(facts: TableFacts, inputs: Sequence[object]) -> Arrays:
@@ -90,6 +92,10 @@ def _listing(facts: TableFacts) -> str:
 def _numbers(facts: TableFacts, column: object, values: Sequence[object]) -> Array:
     """Return (batch,) float32 of numbers, texts that write one, and missing values."""
     del column
+    if PLAIN.issuperset(map(type, values)):
+        plain = np.array([math.nan if value is None else value for value in values], np.float64)
+        if not (np.abs(plain) > LARGEST).any():
+            return plain.astype(np.float32)
     return np.array([_number(facts, value, row) for row, value in enumerate(values)], np.float32)
 
 
@@ -111,18 +117,21 @@ def _number(facts: TableFacts, value: object, row: int) -> float:
 
 def _indices(facts: TableFacts, column: object, values: Sequence[object]) -> Array:
     """Return (batch,) int64 indices of categories, 0 for missing and unknown ones."""
+    del facts  # a text that means missing is never a category
     assert isinstance(column, CategoricalColumn)
     index = {category: place for place, category in enumerate(column.categories, start=1)}
-    return np.array([_index(facts, index, value, row) for row, value in enumerate(values)], np.int64)
+    return np.array([_index(index, value, row) for row, value in enumerate(values)], np.int64)
 
 
-def _index(facts: TableFacts, index: Mapping[str, int], value: object, row: int) -> int:
+def _index(index: Mapping[str, int], value: object, row: int) -> int:
     if value is None:
         return 0
+    if isinstance(value, str) and value in index:
+        return index[value]
     if not isinstance(value, str | int | float):
         raise _Wrong(row, f"must be a text, a number or null, not {_shown(value)}")
     for text in _texts(value):
-        if text in index and text not in facts.missing_tokens:
+        if text in index:
             return index[text]
     return 0
 
