@@ -58,6 +58,10 @@ bench-training: $(INSTALLED) ## Measure how long training takes, beside a hand-w
 bench-gateway: $(INSTALLED) ## Measure how soon the gateway is ready and how much memory it holds with one model.
 	$(BIN)/python -m benchmarks.gateway
 
+.PHONY: bench-uploads
+bench-uploads: $(INSTALLED) ## Measure an upload of 60,000 pictures, and predictions during an upload of 1 GB.
+	$(BIN)/python -m benchmarks.uploads
+
 .PHONY: reproduce
 reproduce: $(INSTALLED) ## Train the models of docs/results.md and rewrite it; ROW=name for one row, else all.
 	$(BIN)/python -m benchmarks.reproduce $(ROW)

@@ -83,7 +83,7 @@ class Datasets:
         self.check_name(record.name)
         blob = _blob_path(record.digest)
         if not self._store.exists(blob):
-            self._store.put(blob, content)
+            self._store.put_content(blob, content)
         try:
             kept = self._named(record)
         except LecternError:
@@ -92,7 +92,7 @@ class Datasets:
             raise
         self._wait_for_deletions(record.digest)
         if not self._store.exists(blob):
-            self._store.put(blob, content)
+            self._store.put_content(blob, content)
         return kept
 
     def check_name(self, name: str) -> None:
