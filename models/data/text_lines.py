@@ -15,6 +15,7 @@ from models.data.npz import LARGEST_BYTES
 from models.data.problems import Problems
 
 GZIP_MAGIC = b"\x1f\x8b"
+ZIP_MAGIC = b"PK\x03\x04"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 LONGEST_LINE_BYTES = 2**24
@@ -38,10 +39,13 @@ def read_lines(part: str, file: UploadedFile, problems: Problems) -> Iterator[st
         PayloadTooLarge: more bytes or lines than are read.
     """
     with file.path.open("rb") as plain:
-        packed = plain.read(2) == GZIP_MAGIC
+        begin = plain.read(4)
+    if begin == ZIP_MAGIC:
+        problems.add(part, f"{shown(file)}: is a zip archive or an Excel workbook; save the sheet as csv (UTF-8)")
+        return
     number = total = 0
     try:
-        with gzip.open(file.path) if packed else file.path.open("rb") as stream:
+        with gzip.open(file.path) if begin.startswith(GZIP_MAGIC) else file.path.open("rb") as stream:
             while block := stream.readline(LONGEST_LINE_BYTES + 1):
                 total += len(block)
                 if len(block) > LONGEST_LINE_BYTES:

@@ -57,6 +57,7 @@ def _refused(read: TableReader, *args: Any, **others: str | bytes) -> list[tuple
         ),
         pytest.param("a,class\n1,p\n".encode("utf-16"), ["line 1: the text is UTF-16"], id="utf-16"),
         pytest.param("a,class\n1,p\n2,\0q\n", ["line 3: holds a NUL byte"], id="nul"),
+        pytest.param(b"PK\x03\x04 workbook", ["is a zip archive or an Excel workbook"], id="excel"),
         pytest.param("a,class\n", ["holds no rows"], id="header only"),
         pytest.param("", ["holds no header"], id="empty"),
         pytest.param(" \n \n", ["holds no header"], id="blank"),
