@@ -6,14 +6,14 @@ from torch import Tensor, nn
 
 
 class Classifier(nn.Module):
-    """Logits of a network and their softmax."""
+    """Logits of a network of one or two inputs, and their softmax."""
 
     def __init__(self, network: nn.Module) -> None:
         """Wrap the trained network."""
         super().__init__()
         self.network = network
 
-    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, first: Tensor, second: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return logits and probabilities, both (batch, classes)."""
-        logits = self.network(inputs)
+        logits = self.network(first) if second is None else self.network(first, second)
         return logits, logits.softmax(dim=1)

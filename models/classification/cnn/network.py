@@ -11,13 +11,11 @@ from torch import Tensor, nn
 from models.classification.cnn.block import Pooling, Stage, stages
 from models.classification.cnn.spec import CnnConfig, planes
 from models.data.image_facts import ImageFacts
-from models.nn.activation import ACTIVATIONS
 from models.nn.augmentation import Augmentation
 from models.nn.convolution import BatchNorm, Convolution, Placement
-from models.nn.dropout import Dropout
 from models.nn.filters import ImageFilter
-from models.nn.linear import linear
 from models.nn.normalization import InputNormalization
+from models.nn.perceptron import ACTIVATIONS, perceptron
 from models.nn.pooling import AveragePooling, LpPooling, MaxPooling, WeightedAveragePooling
 
 DEFAULT_P = 2.0
@@ -66,14 +64,14 @@ class Cnn(nn.Module):
         self.filter = ImageFilter(config.filter, channels, generator.device) if config.filter else None
         found = stages(config.blocks, channels, size)
         self.blocks = nn.ModuleDict({stage.name: Block(stage, generator) for stage in found})
-        layers: list[nn.Module] = []
-        width = found[-1].block.channels * math.prod(found[-1].size)
-        for units in config.hidden_sizes:
-            layers += [linear(width, units, generator), ACTIVATIONS[config.activation]()]
-            if config.dropout > 0:
-                layers.append(Dropout(config.dropout, generator))
-            width = units
-        layers.append(linear(width, len(facts.classes), generator))
+        layers = perceptron(
+            found[-1].block.channels * math.prod(found[-1].size),
+            config.hidden_sizes,
+            len(facts.classes),
+            generator,
+            activation=config.activation,
+            dropout=config.dropout,
+        )
         self.layers = nn.Sequential(*layers)
 
     def forward(self, images: Tensor) -> Tensor:

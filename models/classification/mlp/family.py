@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.classification.mlp.network import Classifier, Mlp
+from models.classification.mlp.network import Mlp
 from models.classification.mlp.spec import SPEC, MlpConfig
 from models.contract.task import Split
 from models.contract.tensors import PartSignature
 from models.family import Examples, Export, SingleLoss, TensorExamples
+from models.nn.classifier import Classifier
 from models.nn.encoding import network_inputs
 from models.optimization import limit_norms
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,16 +10,7 @@ from torch import Tensor, nn
 from models.classification.mlp.spec import MlpConfig
 from models.nn.dropout import Dropout
 from models.nn.encoding import Encoder
-from models.nn.linear import linear
-
-ACTIVATIONS: Mapping[str, type[nn.Module]] = {
-    "relu": nn.ReLU,
-    "tanh": nn.Tanh,
-    "sigmoid": nn.Sigmoid,
-    "leaky_relu": nn.LeakyReLU,
-    "elu": nn.ELU,
-    "gelu": nn.GELU,
-}
+from models.nn.perceptron import perceptron
 
 
 class Mlp(nn.Module):
@@ -34,13 +25,14 @@ class Mlp(nn.Module):
         layers: list[nn.Module] = []
         if config.dropout_input > 0:
             layers.append(Dropout(config.dropout_input, generator))
-        width = sum(encoder.width for encoder in encoders)
-        for units in config.hidden_sizes:
-            layers += [linear(width, units, generator), ACTIVATIONS[config.activation]()]
-            if config.dropout > 0:
-                layers.append(Dropout(config.dropout, generator))
-            width = units
-        layers.append(linear(width, classes, generator))
+        layers += perceptron(
+            sum(encoder.width for encoder in encoders),
+            config.hidden_sizes,
+            classes,
+            generator,
+            activation=config.activation,
+            dropout=config.dropout,
+        )
         self.layers = nn.Sequential(*layers)
 
     def forward(self, first: Tensor, second: Tensor | None = None) -> Tensor:
@@ -48,17 +40,3 @@ class Mlp(nn.Module):
         inputs = (first,) if second is None else (first, second)
         encoded = [encoder(values) for encoder, values in zip(self.encoders, inputs, strict=True)]
         return self.layers(torch.cat(encoded, dim=1) if len(encoded) > 1 else encoded[0])
-
-
-class Classifier(nn.Module):
-    """The exported graph: logits and their softmax."""
-
-    def __init__(self, network: nn.Module) -> None:
-        """Wrap the trained network."""
-        super().__init__()
-        self.network = network
-
-    def forward(self, first: Tensor, second: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return logits and probabilities, both (batch, classes)."""
-        logits = self.network(first) if second is None else self.network(first, second)
-        return logits, logits.softmax(dim=1)
