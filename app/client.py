@@ -12,17 +12,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Self, TypeVar, cast
+from typing import IO, Any, Self, TypeVar, cast
 from urllib.parse import quote, urlsplit
 
 import httpx
 from pydantic import ValidationError
 
-from app.client_records import Dataset, Event, Job, Json, Model, ModelCard, Problem, Reply
+from app.client_records import Dataset, Event, Family, Job, Json, Model, ModelCard, Problem, Reply
 from models.contract.errors import FieldError
 
 OnSent = Callable[[int], None]
-"""Told how many bytes of an upload were just read."""
+"""Told how many bytes of an upload or download have just gone by."""
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 RECONNECT_SECONDS = 30.0
@@ -90,9 +90,13 @@ class Client:
         """Close the connections."""
         self._http.close()
 
-    def families(self) -> list[Reply]:
+    def families(self) -> list[Family]:
         """Return what can be trained."""
-        return self._items(Reply, "/v1/families")
+        return self._items(Family, "/v1/families")
+
+    def family(self, name: str) -> Family:
+        """Return one family with its options."""
+        return self._one(Family, "GET", _path("families", name))
 
     def datasets(self) -> list[Dataset]:
         """Return all datasets."""
@@ -101,6 +105,10 @@ class Client:
     def dataset(self, name: str) -> Dataset:
         """Return one dataset."""
         return self._one(Dataset, "GET", _path("datasets", name))
+
+    def newest(self, noun: str) -> list[Json]:
+        """Return the first page of a list, such as ``jobs``, as it was sent."""
+        return cast("list[Json]", self._json("GET", f"/v1/{noun}")["items"])
 
     def preview(self, name: str, **query: str | int) -> Json:
         """Return examples of a dataset."""
@@ -197,6 +205,25 @@ class Client:
     def version(self, model: str, version: int | str) -> ModelCard:
         """Return the model card of one version."""
         return self._one(ModelCard, "GET", _path("models", model, "versions", str(version)))
+
+    def download(self, model: str, version: int | str, file: IO[bytes], on_received: OnSent | None = None) -> None:
+        """Write the artifact of one version, a tar, into ``file``.
+
+        Raises:
+            ClientError: there is no such version, or the connection broke before the end.
+        """
+        path = f"{_path('models', model, 'versions', str(version))}/artifact"
+        try:
+            with self._http.stream("GET", path) as reply:
+                if reply.is_error:
+                    reply.read()
+                    raise _problem(reply)
+                for chunk in reply.iter_bytes():
+                    file.write(chunk)
+                    if on_received:
+                        on_received(len(chunk))
+        except httpx.TransportError as error:
+            raise self._unreached(error) from error
 
     def set_alias(self, model: str, alias: str, version: int) -> None:
         """Point an alias at a version."""

@@ -26,6 +26,19 @@ class Reply(BaseModel):
         return self.model_dump(mode="json", exclude_unset=True)
 
 
+class Family(Reply):
+    """What can be trained."""
+
+    id: str
+    title: str = ""
+    task: str = ""
+    paper: str = ""
+    dataset_kinds: tuple[str, ...] = ()
+    verbs: tuple[str, ...] = ()
+    config: Json = Field(default_factory=dict)
+    training: Json = Field(default_factory=dict)
+
+
 class Dataset(Reply):
     """Summary of a dataset."""
 

@@ -11,8 +11,8 @@ import typer
 if TYPE_CHECKING:
     from app.client import Json
 
-Section = Literal["config", "training"]
-SECTIONS: tuple[Section, ...] = ("config", "training")
+Section = Literal["config", "training", "export"]
+SECTIONS: tuple[Section, ...] = ("config", "training", "export")
 
 
 def parse_value(text: str) -> object:
@@ -42,14 +42,14 @@ def parse_options(words: Iterable[str]) -> Json:
 
 
 def parse_settings(words: Iterable[str], default: Section = "config") -> dict[Section, Json]:
-    """Return ``config.key=value`` and ``training.key=value`` words as the two objects of a job.
+    """Return words such as ``config.key=value`` as the objects of a job, by section; those that are given.
 
     A key without a section belongs to ``default``; further dots lead into nested objects.
 
     Raises:
         typer.BadParameter: a word is no assignment, or assigns below a value that is no object.
     """
-    settings: dict[Section, Json] = {"config": {}, "training": {}}
+    settings: dict[Section, Json] = {section: {} for section in SECTIONS}
     for word in words:
         key, value = split(word)
         section, dot, rest = key.partition(".")
@@ -57,7 +57,7 @@ def parse_settings(words: Iterable[str], default: Section = "config") -> dict[Se
             _assign(settings[section], rest, value)
         else:
             _assign(settings[default], key, value)
-    return settings
+    return {section: given for section, given in settings.items() if given}
 
 
 def _assign(target: Json, key: str, value: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli import assignments
+from app.cli import assignments, completion
 from app.cli.connection import DEFAULT_URL, AsJson, Url, gateway
 from app.cli.output import CommandFailed, moment, say, show_facts, show_json, show_table
 
@@ -18,14 +18,18 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Upload, list, show and remove datasets.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the dataset.")]
+NewName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the dataset.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the dataset.", autocompletion=completion.datasets)]
 
 
 @app.command("add")
 def add(
-    name: Name,
+    name: NewName,
     parts: Annotated[list[str], typer.Argument(metavar="PART=FILE…", help="Files by part: train=FILE test=FILE …")],
-    kind: Annotated[str, typer.Option(help="What the files hold; the documentation lists the kinds.")],
+    kind: Annotated[
+        str,
+        typer.Option(help="What the files hold; the documentation lists the kinds.", autocompletion=completion.kinds),
+    ],
     option: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the kind; may be repeated.")
     ] = None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.cli import completion
 from app.cli.assignments import parse_settings
 from app.cli.connection import DEFAULT_URL, AsJson, Url, gateway
 from app.cli.output import metrics_line, moment, say, show_facts, show_json, show_table
@@ -17,14 +18,22 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="List, show, watch, cancel and resume training jobs.", no_args_is_help=True)
 
-JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job.")]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job.", autocompletion=completion.jobs)]
+RunningId = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job.", autocompletion=completion.running_jobs)]
+EndedId = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job.", autocompletion=completion.ended_jobs)]
 
 
 @app.command("list")
 def list_(
-    state: Annotated[str | None, typer.Option(help="Only jobs in this state.")] = None,
-    family: Annotated[str | None, typer.Option(help="Only jobs of this family.")] = None,
-    model: Annotated[str | None, typer.Option(help="Only jobs for this model.")] = None,
+    state: Annotated[
+        str | None, typer.Option(help="Only jobs in this state.", autocompletion=completion.states)
+    ] = None,
+    family: Annotated[
+        str | None, typer.Option(help="Only jobs of this family.", autocompletion=completion.families)
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Only jobs for this model.", autocompletion=completion.models)
+    ] = None,
     url: Url = DEFAULT_URL,
     *,
     as_json: AsJson = False,
@@ -51,9 +60,23 @@ def show(job_id: JobId, url: Url = DEFAULT_URL, *, as_json: AsJson = False) -> N
 
 
 @app.command("logs")
-def logs(job_id: JobId, url: Url = DEFAULT_URL, *, as_json: AsJson = False) -> None:
+def logs(
+    job_id: JobId,
+    url: Url = DEFAULT_URL,
+    *,
+    following: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Print what a job wrote."""
     with gateway(url) as client:
+        if following and not as_json:
+            for event in client.events(job_id):
+                if event.event == "log":
+                    say(str(event.data.get("line")))
+            return
+        if following:
+            for _ in client.events(job_id):
+                pass
         text = client.logs(job_id)
     if as_json:
         show_json({"lines": text.splitlines()})
@@ -62,13 +85,13 @@ def logs(job_id: JobId, url: Url = DEFAULT_URL, *, as_json: AsJson = False) -> N
 
 
 @app.command("watch")
-def watch(job_id: JobId, url: Url = DEFAULT_URL, *, as_json: AsJson = False) -> None:
+def watch(job_id: RunningId, url: Url = DEFAULT_URL, *, as_json: AsJson = False) -> None:
     """Show the progress of a job until it ends."""
     follow(job_id, url, watching=True, as_json=as_json)
 
 
 @app.command("cancel")
-def cancel(job_id: JobId, url: Url = DEFAULT_URL, *, as_json: AsJson = False) -> None:
+def cancel(job_id: RunningId, url: Url = DEFAULT_URL, *, as_json: AsJson = False) -> None:
     """Ask a job to stop; what it learnt so far can be resumed."""
     with gateway(url) as client:
         job = client.cancel(job_id)
@@ -80,7 +103,7 @@ def cancel(job_id: JobId, url: Url = DEFAULT_URL, *, as_json: AsJson = False) ->
 
 @app.command("resume")
 def resume(
-    job_id: JobId,
+    job_id: EndedId,
     assignments: Assignments = None,
     url: Url = DEFAULT_URL,
     *,
@@ -89,11 +112,11 @@ def resume(
 ) -> None:
     """Start a new job where JOB ended; '--set epochs=20' gives it more to do."""
     settings = parse_settings(assignments or (), default="training")
-    if settings["config"]:
-        message = "a resumed job keeps its config; only training options can be set"
+    if settings.keys() - {"training"}:
+        message = "a resumed job keeps its config and its formats; only training options can be set"
         raise typer.BadParameter(message)
     with gateway(url) as client:
-        job = client.resume(job_id, settings["training"])
+        job = client.resume(job_id, settings.get("training", {}))
     follow(job.id, url, watching=watching, as_json=as_json)
 
 

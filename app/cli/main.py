@@ -13,7 +13,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from app.cli import datasets, demo, doctor, jobs, models, pieces, predict, train, up
+from app.cli import datasets, demo, doctor, families, jobs, models, pieces, predict, train, up
 from app.cli.output import CommandFailed, complain
 
 
@@ -39,7 +39,6 @@ app = typer.Typer(
     cls=Commands,
     help="Train, export and serve deep-learning models on this machine.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -48,6 +47,7 @@ app.command()(demo.demo)
 app.command()(pieces.gateway)
 app.command()(pieces.worker)
 app.add_typer(datasets.app, name="datasets")
+app.add_typer(families.app, name="families")
 app.command()(train.train)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(models.app, name="models")

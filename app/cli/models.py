@@ -1,17 +1,20 @@
-"""``lectern models``: list and show models, name versions by aliases, remove versions."""
+"""``lectern models``: list and show models, name versions by aliases, download and remove them."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from app.cli import completion
 from app.cli.connection import DEFAULT_URL, AsJson, Url, gateway
+from app.cli.downloads import download_progress, written
 from app.cli.output import metrics_line, moment, say, show_facts, show_json, show_table
 
-app = typer.Typer(help="List and show models, name and remove their versions.", no_args_is_help=True)
+app = typer.Typer(help="List and show models; name, download and remove their versions.", no_args_is_help=True)
 
-ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.")]
+ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.", autocompletion=completion.models)]
 
 
 @app.command("list")
@@ -40,7 +43,10 @@ def list_(url: Url = DEFAULT_URL, *, as_json: AsJson = False) -> None:
 @app.command("show")
 def show(
     model: ModelName,
-    version: Annotated[str | None, typer.Argument(metavar="[VERSION]", help="Show the card of this version.")] = None,
+    version: Annotated[
+        str | None,
+        typer.Argument(metavar="[VERSION]", help="Version or alias of a card.", autocompletion=completion.versions),
+    ] = None,
     url: Url = DEFAULT_URL,
     *,
     as_json: AsJson = False,
@@ -67,8 +73,14 @@ def show(
 @app.command("alias")
 def alias(
     model: ModelName,
-    name: Annotated[str, typer.Argument(metavar="ALIAS", help="A name, such as production.")],
-    version: Annotated[int | None, typer.Argument(metavar="VERSION", help="What it shall mean.")] = None,
+    name: Annotated[
+        str,
+        typer.Argument(metavar="ALIAS", help="A name, such as production.", autocompletion=completion.aliases),
+    ],
+    version: Annotated[
+        int | None,
+        typer.Argument(metavar="VERSION", help="What it shall mean.", autocompletion=completion.numbers),
+    ] = None,
     url: Url = DEFAULT_URL,
     *,
     delete: Annotated[bool, typer.Option("--delete", help="Remove the alias.")] = False,
@@ -86,10 +98,38 @@ def alias(
             say(f"{model} {name} is version {version} now.")
 
 
+@app.command("download")
+def download(
+    model: ModelName,
+    version: Annotated[
+        str, typer.Argument(metavar="VERSION", help="Version or alias.", autocompletion=completion.versions)
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where to; MODEL-VERSION.tar if not given.")
+    ] = None,
+    url: Url = DEFAULT_URL,
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there already.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Download a version as a tar: its exported parts, its card and its probe."""
+    path = output or Path(f"{model}-{version}.tar")
+    with gateway(url) as client, written(path, replace=force) as file, download_progress() as on_received:
+        client.download(model, version, file, on_received)
+        size = file.tell()
+    if as_json:
+        show_json({"model": model, "version": version, "file": str(path), "bytes": size})
+    else:
+        say(f"{model} version {version} is in {path} ({size:,} bytes).")
+
+
 @app.command("rm")
 def remove(
     model: ModelName,
-    version: Annotated[int, typer.Argument(metavar="VERSION", help="The version to delete.")],
+    version: Annotated[
+        int,
+        typer.Argument(metavar="VERSION", help="The version to delete.", autocompletion=completion.numbers),
+    ],
     url: Url = DEFAULT_URL,
 ) -> None:
     """Delete a version that no alias points at."""

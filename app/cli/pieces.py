@@ -45,11 +45,20 @@ def gateway(
     raise typer.Exit(serve(settings))
 
 
-def worker() -> None:
+def worker(
+    slots: Annotated[
+        int | None, typer.Option(envvar="LECTERN_WORKER_SLOTS", min=1, max=64, help="Jobs trained at a time.")
+    ] = None,
+    queues: Annotated[
+        str | None, typer.Option(envvar="LECTERN_QUEUES", help="Queues to take jobs from: train.cpu,train.gpu.")
+    ] = None,
+) -> None:
     """Run a worker against LECTERN_REDIS_URL and LECTERN_STORE_URL."""
     if importlib.util.find_spec("celery") is None or importlib.util.find_spec("torch") is None:
         raise CommandFailed("A worker needs what training takes; install it with: pip install 'lectern[train]'")
     require(os.environ.get("LECTERN_REDIS_URL", DEFAULT_REDIS_URL))
+    given = {"LECTERN_WORKER_SLOTS": slots, "LECTERN_QUEUES": queues}
+    os.environ.update({name: str(value) for name, value in given.items() if value is not None})
     os.environ["PYTHONSAFEPATH"] = "1"
     os.execv(sys.executable, [sys.executable, "-m", "workers"])  # noqa: S606 - this process becomes the worker
 

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from app.cli import completion
 from app.cli.connection import DEFAULT_URL, AsJson, Url, gateway
 from app.cli.output import CommandFailed, show_json
 
@@ -16,10 +17,20 @@ IMAGE_MARKS = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpe
 
 
 def predict(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.")],
-    verb: Annotated[str, typer.Argument(metavar="VERB", help="What to ask; 'lectern models show' lists the verbs.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.", autocompletion=completion.models)],
+    verb: Annotated[
+        str,
+        typer.Argument(
+            metavar="VERB",
+            help="What to ask; 'lectern models show MODEL VERSION' lists the verbs.",
+            autocompletion=completion.verbs,
+        ),
+    ],
     file: Annotated[str, typer.Argument(metavar="FILE", help="A JSON request, or a PNG or JPEG image; - reads stdin.")],
-    version: Annotated[str | None, typer.Option(help="Version or alias; else production, else the newest.")] = None,
+    version: Annotated[
+        str | None,
+        typer.Option(help="Version or alias; else production, else the newest.", autocompletion=completion.versions),
+    ] = None,
     url: Url = DEFAULT_URL,
     *,
     as_json: AsJson = False,  # noqa: ARG001 - the answer is JSON either way; scripts may say so

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from app.cli import completion
 from app.cli.assignments import parse_settings
 from app.cli.connection import DEFAULT_URL, AsJson, Url, gateway
 from app.cli.output import note, say, show_json
@@ -14,14 +15,27 @@ from app.cli.watching import result_line, watch
 Watch = Annotated[bool, typer.Option("--watch", help="Show the progress until the job ends.")]
 Assignments = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="config.KEY=VALUE, or training.KEY=VALUE; may be repeated."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="config.KEY=VALUE, training.KEY=VALUE or export.KEY=VALUE; may be repeated."
+    ),
 ]
 
 
 def train(
-    family: Annotated[str, typer.Argument(metavar="FAMILY", help="What to train; GET /v1/families lists them.")],
-    dataset: Annotated[str, typer.Option(help="Name of the dataset to learn from.")],
-    model: Annotated[str, typer.Option(help="Name of the model that gets a new version.")],
+    family: Annotated[
+        str,
+        typer.Argument(
+            metavar="FAMILY",
+            help="What to train; 'lectern families list' names them.",
+            autocompletion=completion.families,
+        ),
+    ],
+    dataset: Annotated[
+        str, typer.Option(help="Name of the dataset to learn from.", autocompletion=completion.datasets)
+    ],
+    model: Annotated[
+        str, typer.Option(help="Name of the model that gets a new version.", autocompletion=completion.models)
+    ],
     assignments: Assignments = None,
     url: Url = DEFAULT_URL,
     *,

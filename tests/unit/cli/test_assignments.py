@@ -31,12 +31,12 @@ def test_a_value_is_json_if_it_can_be(text: str, value: object) -> None:
 
 
 def test_a_key_without_a_section_belongs_to_the_config() -> None:
-    settings = parse_settings(["hidden_sizes=[128]", "config.dropout=0.5", "training.epochs=3"])
-    assert settings == {"config": {"hidden_sizes": [128], "dropout": 0.5}, "training": {"epochs": 3}}
+    settings = parse_settings(["hidden_sizes=[128]", "config.dropout=0.5", "export.quantize=false"])
+    assert settings == {"config": {"hidden_sizes": [128], "dropout": 0.5}, "export": {"quantize": False}}
 
 
 def test_a_resumed_job_takes_bare_keys_as_training() -> None:
-    assert parse_settings(["epochs=20"], default="training") == {"config": {}, "training": {"epochs": 20}}
+    assert parse_settings(["epochs=20"], default="training") == {"training": {"epochs": 20}}
 
 
 def test_dots_lead_into_nested_objects() -> None:

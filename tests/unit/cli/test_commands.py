@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -52,6 +53,10 @@ def state(name: str) -> tuple[str, dict[str, object]]:
         ("models", "alias", "first", "production"),
         ("models", "alias", "first", "production", "3", "--delete"),
         ("jobs", "resume", "job_1", "--set", "config.depth=3"),
+        ("jobs", "resume", "job_1", "--set", "export.quantize=true"),
+        ("worker", "--slots", "0"),
+        ("families", "show"),
+        ("models", "download", "first"),
         ("up", "--port", "99999"),
         ("up", "--workers", "0"),
     ],
@@ -89,9 +94,14 @@ def test_a_refusal_names_the_fields(lectern: Run, canned: CannedGateway) -> None
     assert result.stderr == "lectern: The request is not valid.\n  /config/depth: is too deep\n"
 
 
-@pytest.mark.parametrize("noun", ["datasets", "jobs", "models"])
+@pytest.mark.parametrize("noun", ["datasets", "families", "jobs", "models"])
 def test_lists_are_printed_as_json_and_nothing_else(lectern: Run, canned: CannedGateway, noun: str) -> None:
-    items = {"datasets": {"name": "mine", "extra": 1}, "jobs": JOB, "models": {"name": "first"}}
+    items = {
+        "datasets": {"name": "mine", "extra": 1},
+        "families": {"id": "FAMILY"},
+        "jobs": JOB,
+        "models": {"name": "first"},
+    }
     canned.answer(f"GET /v1/{noun}", {"items": [items[noun]], "next": None})
     result = lectern(noun, "list", "--json")
     assert json.loads(result.stdout) == [items[noun]]
@@ -244,3 +254,54 @@ def test_upload_shows_what_is_sent_and_then_that_it_is_read(
         shown = before + capsys.readouterr().err
         assert ("uploading" in shown, "reading" in shown) == (terminal, terminal)
         assert "reading" not in before
+
+
+def test_a_family_is_shown_with_its_options(lectern: Run, canned: CannedGateway) -> None:
+    depth = {"type": "integer", "default": 3, "description": "Layers."}
+    family = {"id": "FAMILY", "title": "A net", "config": {"properties": {"depth": depth}}, "verbs": ["VERB"]}
+    canned.answer("GET /v1/families/FAMILY", family)
+    lines = lectern("families", "show", "FAMILY").stdout.splitlines()
+    assert lines[0].split() == ["family", "FAMILY"]
+    assert lines[-1].split() == ["config.depth", "3", "Layers."]
+
+
+def test_logs_are_followed_to_the_end(lectern: Run, canned: CannedGateway) -> None:
+    lines = [("log", {"line": "one"}), state("exporting"), ("log", {"line": "two"}), state("succeeded")]
+    canned.stream("GET /v1/jobs/job_1/events", *lines)
+    assert lectern("jobs", "logs", "job_1", "--follow").stdout == "one\ntwo\n"
+
+
+def test_a_version_is_downloaded_whole(lectern: Run, canned: CannedGateway, tmp_path: Path) -> None:
+    canned.answers["GET /v1/models/first/versions/3/artifact"] = (200, "application/x-tar", b"parts")
+    target = tmp_path / "first.tar"
+    result = lectern("models", "download", "first", "3", "--output", str(target), "--json")
+    assert json.loads(result.stdout) == {"model": "first", "version": "3", "file": str(target), "bytes": 5}
+    assert target.read_bytes() == b"parts"
+
+
+def test_a_download_replaces_nothing_unasked_and_leaves_nothing_when_it_fails(
+    lectern: Run, canned: CannedGateway, tmp_path: Path
+) -> None:
+    canned.refuse("GET /v1/models/first/versions/9/artifact", 404, "version_not_found", "There is no version 9.")
+    target = tmp_path / "first.tar"
+    assert lectern("models", "download", "first", "9", "-o", str(target)).stderr == "lectern: There is no version 9.\n"
+    assert list(tmp_path.iterdir()) == []
+    target.write_text("mine")
+    result = lectern("models", "download", "first", "3", "-o", str(target))
+    assert (result.exit_code, target.read_text()) == (1, "mine")
+    assert "--force" in result.stderr
+    result = lectern("models", "download", "first", "3", "-o", str(tmp_path / "none" / "first.tar"))
+    assert "cannot be written" in result.stderr
+
+
+def test_a_worker_is_told_its_queues_by_options(monkeypatch: pytest.MonkeyPatch, lectern: Run) -> None:
+    """They reach the process that this one becomes, as the variables that it reads."""
+    became: list[dict[str, str]] = []
+    for name in ("LECTERN_QUEUES", "LECTERN_WORKER_SLOTS", "PYTHONSAFEPATH"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)  # set and removed, so that what the command sets is taken back
+    monkeypatch.setattr("app.cli.pieces.require", lambda _: None)
+    monkeypatch.setattr("app.cli.pieces.os.execv", lambda *_: became.append(dict(os.environ)))
+    assert lectern("worker", "--queues", "train.gpu", "--slots", "2").exit_code == 0
+    (environment,) = became
+    assert (environment["LECTERN_QUEUES"], environment["LECTERN_WORKER_SLOTS"]) == ("train.gpu", "2")
