@@ -45,6 +45,6 @@ def _panels(facts: ImageFacts, image: Array, prediction: Prediction) -> list[Pan
     for name, kernels in explanation.get("kernels", {}).items():
         flat = diverging(kernels.reshape(-1, *kernels.shape[2:]))
         columns = kernels.shape[1] if kernels.shape[1] > 1 else None
-        title = " × ".join(map(str, np.shape(kernels)))
+        title = " x ".join(map(str, np.shape(kernels)))  # the font has no ×
         panels.append(Panel(f"{name} kernels, {title}", tiled(flat, columns)))
     return panels
