@@ -88,8 +88,9 @@ class Export:
         module: what is traced; its ``forward`` takes the signature's inputs in order.
         signature: names, dtypes and axes of inputs and outputs.
         reference: what the exported graph must equal; the trained module's own path when ``module`` is an
-            export twin, None when ``module`` is that path itself.
-        scripted: export through ``torch.jit.script`` (loops over time become ONNX ``Loop``).
+            export twin, None when ``module`` is that path itself. A format that cannot hold the twin, such as
+            TorchScript one of ONNX operators, is given this.
+        scripted: export through ``torch.jit.script`` (loops over time stay loops).
     """
 
     module: nn.Module
