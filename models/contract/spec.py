@@ -22,7 +22,8 @@ class FamilySpec:
         dataset_kinds: the kinds of dataset it learns from, the usual one first.
         config: options of the model, with bounds and the paper's defaults.
         training: options of the training, with the family's defaults.
-        parts: exported graphs with their signatures; axes that the dataset decides are symbolic here.
+        parts: exported graphs with their signatures; axes that the dataset decides are symbolic here, and outputs
+            whose number the configuration decides are those of its defaults. A version's own signatures say all.
         parts_by_kind: the same for kinds of dataset that give other inputs than the usual one.
         insides: what it can return beside the answer, such as ``attention``.
         verbs: the verbs of its task that it answers; empty means all.

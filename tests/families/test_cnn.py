@@ -229,6 +229,18 @@ def test_every_parameter_moves_and_the_filter_does_not() -> None:
     assert "filter.kernels" not in moved
 
 
+def test_batch_norm_learns_a_batch_by_heart_and_answers_so_in_evaluation() -> None:
+    """With the running statistics, augmentation and dropout on the way; before it, answers are those of chance."""
+    family, batch = _family(_documented()[1], 12, 12), _batch(12, 12)
+    module, learner = _started(family, 200)
+    examples = family.examples({name: tensor.numpy() for name, tensor in batch.items()}, torch.device("cpu"))
+    before = family.evaluate(module, examples)["loss"]
+    for _ in range(200):
+        learner.step(batch)
+    assert before > 2
+    assert family.evaluate(module, examples)["loss"] < 0.1
+
+
 def test_evaluation_uses_running_statistics_and_changes_nothing() -> None:
     """A row alone is answered as in its batch, which batch statistics would not do; training moves them."""
     family = _family(_documented()[1], 12, 12)
