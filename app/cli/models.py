@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from app.cli import completion
 from app.cli.connection import DEFAULT_URL, AsJson, Url, gateway
 from app.cli.downloads import download_progress, written
 from app.cli.output import metrics_line, moment, say, show_facts, show_json, show_table
+
+if TYPE_CHECKING:
+    from app.client import Json
 
 app = typer.Typer(help="List and show models; name, download and remove their versions.", no_args_is_help=True)
 
@@ -158,7 +161,15 @@ def _show_card(model: str, version: str, url: str, *, as_json: bool) -> None:
     )
     sent = card.sent()
     metrics = [(f"{split} metrics", metrics_line(values)) for split, values in card.metrics.items()]
-    show_facts([("model", f"{model} version {card.version}"), *metrics, *((name, sent.get(name)) for name in shown)])
+    parts = [(f"part {name}", _files(part)) for name, part in sent.get("parts", {}).items()]
+    facts = [*metrics, *((name, sent.get(name)) for name in shown), *parts]
+    show_facts([("model", f"{model} version {card.version}"), *facts])
+
+
+def _files(part: Json) -> str:
+    """Return the formats of a part with their sizes, the one that is served first."""
+    files: list[Json] = [part, *part.get("also", ())]
+    return ", ".join(f"{file['format']} {file['payload_bytes'] / 1000:,.0f} kB" for file in files)
 
 
 def _aliases(aliases: dict[str, int]) -> str:

@@ -235,9 +235,12 @@ def test_an_alias_is_set_and_removed(lectern: Run, canned: CannedGateway) -> Non
 
 
 def test_a_card_is_shown_with_its_metrics(lectern: Run, canned: CannedGateway) -> None:
-    canned.answer("GET /v1/models/first/versions/production", CARD)
+    also = [{"format": "onnx", "payload_bytes": 1_234_000}]
+    part = {"format": "torchscript", "payload_bytes": 41_900, "also": also}
+    canned.answer("GET /v1/models/first/versions/production", {**CARD, "parts": {"PART": part}})
     result = lectern("models", "show", "first", "production")
     assert "accuracy 0.9722" in result.stdout
+    assert "torchscript 42 kB, onnx 1,234 kB" in result.stdout
 
 
 def test_upload_shows_what_is_sent_and_then_that_it_is_read(
