@@ -48,7 +48,7 @@ class Tables(Row):
     def upload(self, client: Client) -> None:
         """Upload every split of every table as a dataset of its own, train and test as csv files."""
         present = {dataset.name for dataset in client.datasets()}
-        options: dict[str, JsonValue] = {"label": "label", "validation_fraction": 0, "constant": "drop"}
+        options: dict[str, JsonValue] = {"label": "label", "validation_fraction": 0}
         with tempfile.TemporaryDirectory() as folder:
             for name in LOADERS:
                 table = _table(name)

@@ -21,6 +21,7 @@ from models.data.table_columns import REPEATING_ROWS, Column, Numbers, Source
 MOST_CATEGORIES = 255
 """What one byte tells apart beside 0, and what other libraries take for categorical at most."""
 
+EMPTY = "has no value in any row"
 LONGEST_CATEGORY = 200
 IGNORE = "list it under the option 'ignore'"
 
@@ -164,7 +165,7 @@ def _idle(values: Array) -> str | None:
     """Tell of values that are all missing, or all there and all the same."""
     missing = np.isnan(values) if values.dtype == np.float32 else values == 0
     if missing.all():
-        return "has no value in any row"
+        return EMPTY
     if missing.any() or (values != values[0]).any():
         return None
     same = f"{values[0]:g} as a 32-bit float" if values.dtype == np.float32 else "the same text"

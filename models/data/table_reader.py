@@ -16,7 +16,7 @@ from models.contract.errors import InvalidDataset
 from models.contract.task import Array, Split
 from models.data.csv_table import CsvTable
 from models.data.kind import UploadedFile
-from models.data.new_columns import ColumnType, NewColumn, NewNumbers
+from models.data.new_columns import EMPTY, ColumnType, NewColumn, NewNumbers
 from models.data.problems import Problems
 from models.data.table_columns import Column, KnownCategories, Labels, Numbers, Source
 
@@ -64,7 +64,7 @@ class Asked:
         ignore: columns to leave out.
         missing: texts that mean a missing value.
         delimiter: the mark between fields, if named.
-        drop_idle: leave out columns that are empty or the same in every row, instead of refusing them.
+        drop_constant: leave out columns that are the same in every row, instead of refusing them.
     """
 
     label: str | None
@@ -72,7 +72,7 @@ class Asked:
     ignore: tuple[str, ...]
     missing: frozenset[str]
     delimiter: str | None
-    drop_idle: bool
+    drop_constant: bool
 
 
 def read_training(part: str, file: UploadedFile, asked: Asked) -> tuple[Schema, Split]:
@@ -100,8 +100,9 @@ def read_training(part: str, file: UploadedFile, asked: Asked) -> tuple[Schema, 
         )
     _read(table, {label: labels, **columns}, problems)
     idle = {name: reason for name, column in columns.items() if (reason := column.idle())}
-    for name, reason in () if asked.drop_idle else idle.items():
-        source.problem(name, f"{reason}; list it under the option 'ignore', or set 'constant' to 'drop'")
+    for name, reason in idle.items():
+        if reason == EMPTY or not asked.drop_constant:
+            source.problem(name, f"{reason}; list it under the option 'ignore'")
     problems.check()
     columns = {name: column for name, column in columns.items() if name not in idle}
     if not columns:

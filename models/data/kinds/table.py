@@ -57,8 +57,8 @@ class TableOptions(SplitOptions):
     categorical: Texts = Field(default=(), description="Columns to read as categories, even if all values are numbers.")
     ignore: Texts = Field(default=(), description="Columns to leave out.")
     missing: Texts = Field(default=MISSING, description="Texts that mean a missing value, as they are written.")
-    constant: Literal["refuse", "drop"] = Field(
-        default="refuse", description="What happens to columns that are empty or the same in every row of train."
+    constant: Literal["drop", "refuse"] = Field(
+        default="drop", description="What happens to columns that are the same in every row of train."
     )
     delimiter: str | None = Field(
         default=None,
@@ -85,7 +85,7 @@ class TableOptions(SplitOptions):
             ignore=self.ignore,
             missing=frozenset(self.missing),
             delimiter=self.delimiter,
-            drop_idle=self.constant == "drop",
+            drop_constant=self.constant == "drop",
         )
 
 
