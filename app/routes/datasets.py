@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory, gettempdir
 from typing import Annotated
 
 import orjson
+import structlog
 from anyio import CancelScope, to_thread
 from fastapi import APIRouter, Query, status
 from pydantic import Field, JsonValue
@@ -71,6 +72,7 @@ UPLOAD = {
 }
 
 router = APIRouter(tags=["datasets"])
+log = structlog.get_logger()
 
 
 class _Fields(Options):
@@ -93,9 +95,11 @@ async def upload(request: Request, response: Response, services: Serving) -> Dat
         raise UnsupportedMedia(f"A dataset is uploaded as multipart/form-data, not as '{given}'.")
     with _room_for_files():
         async with _folder() as folder:
-            order = _order(services, await read_form(request, folder))
+            form = await read_form(request, folder)
+            order = await to_thread.run_sync(_order, services, form)
             record = await _while_wanted(request, services, services.readings.read(order, folder))
             kept = await to_thread.run_sync(services.datasets.keep, record, folder / CONTENT_NAME)
+    log.info("dataset_added", dataset=kept.name, kind=kept.kind, digest=kept.digest, payload_bytes=kept.payload_bytes)
     response.headers["Location"] = f"/v1/datasets/{kept.name}"
     return kept
 

@@ -84,7 +84,8 @@ def _bound(task: Task) -> None:
     """Take what the task allows and no more."""
     os.nice(NICENESS)
     seconds = math.ceil(task.cpu_seconds)
-    _limit(resource.RLIMIT_AS, task.memory_bytes)
+    if sys.platform != "darwin":  # which reserves more address space than any limit and refuses to set one
+        _limit(resource.RLIMIT_AS, task.memory_bytes)
     _limit(resource.RLIMIT_FSIZE, task.memory_bytes)
     _limit(resource.RLIMIT_CPU, seconds, seconds + KILL_AFTER_SECONDS)
     _limit(resource.RLIMIT_CORE, 0)
