@@ -7,6 +7,9 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+# The compose file and the configuration of Prometheus are checked where their tools are; .ci/run installs both.
+COMPOSE_CHECK := if command -v docker-compose >/dev/null; then docker-compose --profile gpu config --quiet; \
+	elif docker compose version >/dev/null 2>&1; then docker compose --profile gpu config --quiet; fi
 INSTALLED := .venv/.installed
 
 .PHONY: help
@@ -35,11 +38,14 @@ up: $(INSTALLED) ## Start Redis, a worker and the gateway on this machine, until
 	@$(BIN)/lectern up
 
 .PHONY: check
-check: $(INSTALLED) ## Check lint, format, types, import walls, architecture and documentation.
+check: $(INSTALLED) ## Check lint, format, types, import walls, containers, architecture and documentation.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright --warnings
 	$(BIN)/lint-imports
+	$(BIN)/hadolint docker/gateway.Dockerfile docker/worker.Dockerfile
+	@$(COMPOSE_CHECK)
+	@if command -v promtool >/dev/null; then promtool check config docker/prometheus.yml; fi
 	$(BIN)/python -m pytest tests/docs tests/architecture -q $(PYTEST_ARGS)
 
 .PHONY: test
@@ -49,6 +55,10 @@ test: $(INSTALLED) ## Run every test that takes seconds; PYTEST_ARGS adds option
 .PHONY: test-slow
 test-slow: $(INSTALLED) ## Run the tests that train models or start real processes; PYTEST_ARGS adds options.
 	$(BIN)/python -m pytest -q -m slow $(PYTEST_ARGS)
+
+.PHONY: compose-test
+compose-test: $(INSTALLED) ## Build the images, start the stack of docker-compose.yml and use it; root starts an engine itself.
+	$(BIN)/python -m pytest -q -s -m slow tests/containers $(PYTEST_ARGS)
 
 .PHONY: bench-training
 bench-training: $(INSTALLED) ## Measure how long training takes, beside a hand-written loop.
@@ -61,6 +71,10 @@ bench-gateway: $(INSTALLED) ## Measure how soon the gateway is ready and how muc
 .PHONY: bench-uploads
 bench-uploads: $(INSTALLED) ## Measure an upload of 60,000 pictures, and predictions during an upload of 1 GB.
 	$(BIN)/python -m benchmarks.uploads
+
+.PHONY: bench-shell
+bench-shell: $(INSTALLED) ## Measure the way from an upload to a served answer by the commands of lectern.
+	$(BIN)/python -m benchmarks.shell
 
 .PHONY: reproduce
 reproduce: $(INSTALLED) ## Train the models of docs/results.md and rewrite it; ROW=name for one row, else all.

@@ -65,8 +65,7 @@ async def test_a_job_that_asks_for_a_gpu_waits_for_a_worker_that_has_one(
     client: httpx.AsyncClient, redis_client: redis.Redis
 ) -> None:
     """Any other goes where every worker looks."""
-    training = {**BODY["training"], "device": "cuda"}
-    await client.post("/v1/jobs", json={**BODY, "training": training})
+    await client.post("/v1/jobs", json={**BODY, "training": {"device": "cuda"}})
     assert (redis_client.llen(GPU_QUEUE), redis_client.llen(CPU_QUEUE)) == (1, 0)
 
 
