@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from models.contract.task import Array, Arrays
 from models.contract.tensors import PartSignature
 from models.family import Export
 from workers.exporting import onnx, torchscript
+from workers.logs import say
 
 RunPart = Callable[[Arrays], dict[str, Array]]
 """Runs an exported graph: outputs by name."""
@@ -40,7 +42,16 @@ def write(name: str, export: Export, format_: Format, example: tuple[Tensor, ...
     """
     try:
         return EXPORTERS[format_].write(export, example)
+    except MemoryError:
+        raise
     except Exception as error:  # exporters raise many kinds without a common base
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        message = f"Part '{name}' cannot be exported as {format_}: {reason}"
+        say(traceback.format_exc())
+        message = f"Part '{name}' cannot be exported as {format_}: {_reason(error)}. The job's log has the traceback."
         raise ExportFailed(message) from error
+
+
+def _reason(error: BaseException) -> str:
+    """Return the first line of what was wrong at first: what the exporters make of it is advice to themselves."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -161,3 +161,23 @@ async def test_archive_that_is_none_is_damaged(
     refused = await client.post(f"/v1/models/{publish(b'broken')}/classify", json=CLASSIFY)
     assert refused.json()["code"] == "model_damaged"
     assert "'classifier' cannot be read; torch says: no archive" in refused.json()["detail"]
+
+
+@pytest.mark.parametrize("overrides", [{"loaded_models_limit": 1}])
+async def test_version_that_is_dropped_leaves_the_child_as_well(
+    services: Services, client: httpx.AsyncClient, publish: Publish, tmp_path: Path
+) -> None:
+    runtime = use(services, 20, str(FAKE), str(tmp_path / "starts"))
+    model = publish(b"twice")
+    for _ in range(3):
+        assert (await client.post(f"/v2/models/{model}/infer", json=INFER)).status_code == 200
+    child = runtime._child
+    assert child
+    assert len(child.loaded) == 1
+    assert (await client.post("/v1/models/tiny/classify", json=CLASSIFY)).status_code == 200
+    deadline = time.monotonic() + 10
+    while child.loaded:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+    assert (await client.post(f"/v2/models/{model}/infer", json=INFER)).status_code == 200
+    assert runtime._child is child

@@ -22,7 +22,7 @@ from models.contract.errors import (
     VersionInUse,
     VersionNotFound,
 )
-from models.contract.manifest import DatasetReference, Manifest, Part, Probe
+from models.contract.manifest import DatasetReference, FurtherFile, Manifest, Part, Probe
 from models.contract.tensors import PartSignature, TensorSignature
 
 SIGNATURE = PartSignature(
@@ -235,6 +235,28 @@ def test_deleting_removes_the_parts(versions: Versions) -> None:
     with pytest.raises(ModelNotFound):
         versions.listing("digits")
     assert _deliver(versions, "job_2").version == 2
+
+
+def test_deleting_removes_the_formats_that_are_not_served(versions: Versions) -> None:
+    served = _deliver(versions, "job_1")
+    path = versions.part_path("job_1", 1, "reader.pt")
+    versions.write(path, b"archive")
+    also = FurtherFile(path=path, format="torchscript", sha256="0", payload_bytes=7, parity={"y": 0.0})
+    parts = {"reader": served.parts["reader"].model_copy(update={"also": (also,)})}
+    published = versions.publish(served.model_copy(update={"job": "job_2", "parts": parts}))
+    assert set(published.files()) == {"reader.onnx", "reader.pt"}
+    versions.delete("digits", published.version)
+    with pytest.raises(ObjectMissing):
+        versions.read(path)
+
+
+def test_manifest_from_before_there_were_formats_is_read(versions: Versions) -> None:
+    """Its parts are ONNX, and there is nothing beside them."""
+    sent = _deliver(versions, "job_1").model_dump(mode="json")
+    for name in ("format", "also"):
+        del sent["parts"]["reader"][name]
+    part = Manifest.model_validate(sent).parts["reader"]
+    assert (part.format, part.also) == ("onnx", ())
 
 
 def test_version_that_an_alias_names_cannot_be_deleted(versions: Versions) -> None:
