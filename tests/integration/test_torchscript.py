@@ -32,7 +32,12 @@ if TYPE_CHECKING:
     from integration.conftest import StackClient
 
 CATALOG = Catalog(("models",))
-FAMILIES = [name for name in CATALOG.names() if "images" in CATALOG.spec(name).dataset_kinds]
+FAMILIES = [
+    name
+    for name in CATALOG.names()
+    if "images" in CATALOG.spec(name).dataset_kinds
+    and "logits" in [output.name for output in next(iter(CATALOG.spec(name).parts.values())).outputs]
+]
 FORMATS: dict[str, list[str]] = {
     "onnx": ["onnx"],
     "torchscript": ["torchscript"],
