@@ -246,11 +246,13 @@ class Client:
         media_type: str = "application/json",
     ) -> Json:
         """Return the answer to ``verb``; a bare body goes with its ``media_type``."""
-        named = _path("models", model, "versions", version) if version else _path("models", model)
         content = body if isinstance(body, bytes) else json.dumps(dict(body)).encode()
-        return self._json(
-            "POST", f"{named}/{quote(verb, safe='')}", content=content, headers={"Content-Type": media_type}
-        )
+        return self._json("POST", _asked(model, verb, version), content=content, headers={"Content-Type": media_type})
+
+    def picture(self, model: str, verb: str, body: bytes, version: str | None, media_type: str) -> bytes:
+        """Return the answer to ``verb`` drawn as a PNG."""
+        headers = {"Content-Type": media_type, "Accept": "image/png"}
+        return self._send("POST", _asked(model, verb, version), content=body, headers=headers).content
 
     def _stream(self, job_id: str, last_event_id: str | None) -> Iterator[Event | None]:
         """Yield events, and None for each sign of life in between."""
@@ -345,6 +347,11 @@ def _host(url: str) -> str | None:
     except (ValueError, httpx.InvalidURL):
         return None
     return parts.hostname if parts.scheme in ("http", "https") else None
+
+
+def _asked(model: str, verb: str, version: str | None) -> str:
+    named = _path("models", model, "versions", version) if version else _path("models", model)
+    return f"{named}/{quote(verb, safe='')}"
 
 
 def _is_loopback(host: str) -> bool:

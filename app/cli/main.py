@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from app.cli import datasets, demo, doctor, families, jobs, models, pieces, predict, train, up
-from app.cli.output import CommandFailed, complain
+from app.cli.output import CommandFailed, complain, say
 
 
 class Commands(TyperGroup):
@@ -34,10 +34,17 @@ class Commands(TyperGroup):
             raise typer.Exit(1) from None
 
 
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the option's value
+    if wanted:
+        from app.cli.checks.installation import own_version  # noqa: PLC0415 - only here it is asked for
+
+        say(f"lectern {own_version()}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     name="lectern",
     cls=Commands,
-    help="Train, export and serve deep-learning models on this machine.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -53,6 +60,16 @@ app.add_typer(jobs.app, name="jobs")
 app.add_typer(models.app, name="models")
 app.command()(predict.predict)
 app.command()(doctor.doctor)
+
+
+@app.callback()
+def options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Train, export and serve deep-learning models on this machine."""
 
 
 def main() -> None:

@@ -11,7 +11,8 @@ import typer
 
 from app.cli import completion
 from app.cli.connection import DEFAULT_URL, AsJson, Url, gateway
-from app.cli.output import CommandFailed, show_json
+from app.cli.downloads import written
+from app.cli.output import CommandFailed, note, show_json
 
 IMAGE_MARKS = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"))
 
@@ -31,8 +32,12 @@ def predict(
         str | None,
         typer.Option(help="Version or alias; else production, else the newest.", autocompletion=completion.versions),
     ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the answer here; a .png asks for a picture of it.")
+    ] = None,
     url: Url = DEFAULT_URL,
     *,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there already.")] = False,
     as_json: AsJson = False,  # noqa: ARG001 - the answer is JSON either way; scripts may say so
 ) -> None:
     """Ask MODEL to VERB what FILE holds."""
@@ -41,7 +46,16 @@ def predict(
     if media_type == "application/json":
         _check_json(body, file)
     with gateway(url) as client:
-        show_json(client.predict(model, verb, body, version, media_type))
+        if output is None:
+            show_json(client.predict(model, verb, body, version, media_type))
+            return
+        with written(output, replace=force) as target:
+            if output.suffix.lower() == ".png":
+                target.write(client.picture(model, verb, body, version, media_type))
+            else:
+                answer = client.predict(model, verb, body, version, media_type)
+                target.write(json.dumps(answer, indent=2, ensure_ascii=False).encode() + b"\n")
+    note(f"The answer is in {output}.")
 
 
 def _read(file: str) -> bytes:

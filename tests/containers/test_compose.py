@@ -114,6 +114,14 @@ def test_the_worker_is_healthy(composed: Composed, job: Job) -> None:
     wait_until(lambda: composed.engine.run(*state) == "healthy\n", "the worker is not well")
 
 
+def test_the_doctor_finds_nothing_wrong_inside(composed: Composed, job: Job) -> None:
+    """From the gateway's container it sees the worker in its own, and a Redis that keeps what it is given."""
+    assert job.state.final
+    output = composed.compose("exec", "-T", "gateway", "lectern", "doctor", "--json", "--url", "http://127.0.0.1:8000")
+    found = {item["check"]: item["level"] for item in json.loads(output)["checks"]}
+    assert {found[check] for check in ("ready", "store", "persistence", "eviction", "workers", "packages")} == {"ok"}
+
+
 def test_torchscript_is_served_where_torch_is(composed: Composed, client: Client, job: Job) -> None:
     """The image without torch says so; the one with it answers as the ONNX of the same parameters does."""
     scripted = train(composed, client, "scripted", "torchscript")

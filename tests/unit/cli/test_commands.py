@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -308,3 +309,23 @@ def test_a_worker_is_told_its_queues_by_options(monkeypatch: pytest.MonkeyPatch,
     assert lectern("worker", "--queues", "train.gpu", "--slots", "2").exit_code == 0
     (environment,) = became
     assert (environment["LECTERN_QUEUES"], environment["LECTERN_WORKER_SLOTS"]) == ("train.gpu", "2")
+
+
+def test_an_answer_is_written_to_a_file_as_numbers_or_as_a_picture(
+    lectern: Run, canned: CannedGateway, tmp_path: Path
+) -> None:
+    """What the name ends with says which; the terminal shows no more than where it is."""
+    canned.answer("POST /v1/models/first/VERB", {"predictions": [1]})
+    numbers, picture = tmp_path / "answer.json", tmp_path / "answer.PNG"
+    result = lectern("predict", "first", "VERB", "-", "-o", str(numbers), stdin=b"{}")
+    assert (result.stdout, json.loads(numbers.read_text())) == ("", {"predictions": [1]})
+    canned.answers["POST /v1/models/first/VERB"] = (200, "image/png", b"drawn")
+    assert lectern("predict", "first", "VERB", "-", "-o", str(picture), stdin=b"{}").exit_code == 0
+    assert picture.read_bytes() == b"drawn"
+    assert canned.asked[-1].headers["Accept"] == "image/png"
+    result = lectern("predict", "first", "VERB", "-", "-o", str(picture), stdin=b"{}")
+    assert (result.exit_code, "--force" in result.stderr) == (1, True)
+
+
+def test_the_version_is_that_of_the_installation(lectern: Run) -> None:
+    assert lectern("--version").stdout == f"lectern {version('lectern')}\n"
