@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from anyio import to_thread
+from anyio import sleep, to_thread
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
@@ -21,6 +21,9 @@ LARGEST_FIELD_BYTES = 2**20
 LARGEST_PART_COUNT = 32
 WRITE_BYTES = 2**20
 """What is gathered before a thread writes it: few writes, and none on the event loop."""
+
+PAUSE_SECONDS = 0.002
+"""After each write: an upload from this machine comes faster than the event loop can serve others beside it."""
 
 TAIL_BYTES = 1024
 """Where the closing delimiter is looked for; what follows it is ignored by the format."""
@@ -74,6 +77,7 @@ async def read_form(request: Request, folder: Path) -> Form:
             parser.write(chunk)
             if receiver.unwritten_bytes >= WRITE_BYTES:
                 await to_thread.run_sync(receiver.write)
+                await sleep(PAUSE_SECONDS)
         parser.finalize()
         await to_thread.run_sync(receiver.write)
     except FormParserError as error:

@@ -24,6 +24,9 @@ from models.catalog import Catalog
 from models.contract.errors import ModelNotFound, QueueUnavailable, StoreUnavailable, VersionNotFound
 
 BELIEVED_SECONDS = 1.0
+AHEAD_SECONDS = 0.5
+"""How long before a listing is believed no more it is looked up anew, so that requests need not wait for the store."""
+
 RECONNECT_SECONDS = 1.0
 
 log = structlog.get_logger()
@@ -57,6 +60,7 @@ class Registry:
         self._largest_bytes = largest_bytes
         self._clock = clock
         self._known: dict[str, _Known] = {}
+        self._looking_up: dict[str, asyncio.Task[ModelListing]] = {}
         self._forgotten = 0
         self._loaded: OrderedDict[Key, LoadedModel] = OrderedDict()
         self._loading: dict[Key, asyncio.Task[LoadedModel]] = {}
@@ -73,7 +77,16 @@ class Registry:
             ModelNotFound: the model has no version.
         """
         known = self._known.get(model)
-        return known.listing if known and self._clock() < known.until else await self._look_up(model)
+        left = known.until - self._clock() if known else 0.0
+        # One look-up at a time: behind a busy disk it takes long, and all who ask meanwhile want the same.
+        task = self._looking_up.get(model)
+        if task is None and left <= AHEAD_SECONDS:
+            task = self._looking_up[model] = asyncio.create_task(self._look_up(model))
+            task.add_done_callback(lambda done: self._looked_up(model, done))
+        if known and left > 0:
+            return known.listing
+        assert task is not None
+        return await asyncio.shield(task)
 
     async def find(self, model: str, wanted: str | None) -> LoadedModel:
         """Return the version that ``wanted`` means, loaded: a number, an alias, or None for the default.
@@ -112,8 +125,10 @@ class Registry:
         self._forgotten += 1
         if model is None:
             self._known.clear()
+            self._looking_up.clear()
         else:
             self._known.pop(model, None)
+            self._looking_up.pop(model, None)
 
     async def follow(self, queue: JobQueue) -> None:
         """Forget what Redis announces as changed, for ever; while it is away, time alone does it."""
@@ -142,6 +157,12 @@ class Registry:
             self._known[model] = _Known(listing, self._clock() + BELIEVED_SECONDS)
         self._unload(model, listing.versions)
         return listing
+
+    def _looked_up(self, model: str, done: asyncio.Task[ModelListing]) -> None:
+        if self._looking_up.get(model) is done:
+            del self._looking_up[model]
+        if not done.cancelled():
+            done.exception()  # whoever waits has it; of a look-up ahead of time nobody does, and the next one tells
 
     def _unload(self, model: str, but: Collection[int]) -> None:
         for key in [key for key in self._loaded if key[0] == model and key[1] not in but]:

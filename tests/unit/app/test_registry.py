@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from app.dependencies import Services
-from app.serving.registry import BELIEVED_SECONDS, Registry
+from app.serving.registry import AHEAD_SECONDS, BELIEVED_SECONDS, Registry
 from models.artifacts.versions import ModelListing
 from models.contract.errors import ModelNotFound, StoreUnavailable, VersionNotFound
 from unit.app.publishing import Publisher
@@ -166,3 +166,31 @@ async def test_first_to_ask_may_leave(registry: Registry, publisher: Publisher) 
     await asyncio.sleep(0)
     first.cancel()
     assert (await second).manifest.version == 1
+
+
+async def test_listing_is_looked_up_before_anybody_has_to_wait_for_it(
+    registry: Registry, publisher: Publisher, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that is slow for a while holds nobody up; what was found in time is believed, once for all who ask."""
+    publisher.publish()
+    assert await registry.resolve("tiny", None) == 1
+    publisher.publish(job="job_2")
+    asked, free = threading.Semaphore(0), threading.Event()
+    listing = publisher.versions.listing
+
+    def slow(model: str) -> ModelListing:
+        asked.release()
+        free.wait(5)
+        return listing(model)
+
+    monkeypatch.setattr(publisher.versions, "listing", slow)
+    clock.seconds = BELIEVED_SECONDS - AHEAD_SECONDS
+    for _ in range(3):
+        assert await registry.resolve("tiny", None) == 1
+    await asyncio.to_thread(asked.acquire)
+    assert not asked.acquire(blocking=False)
+    clock.seconds = BELIEVED_SECONDS
+    waiting = [asyncio.create_task(registry.resolve("tiny", None)) for _ in range(3)]
+    free.set()
+    assert await asyncio.gather(*waiting) == [2, 2, 2]
+    assert not asked.acquire(blocking=False)
