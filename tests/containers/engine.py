@@ -7,6 +7,7 @@ registry to pull from, ``bases`` makes the images that ours are built on.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,9 @@ START_SECONDS = 60.0
 STOP_SECONDS = 60.0
 PULL_SECONDS = 300.0
 BRIDGE = "docker0"
+DATA_BYTES = 9 * 2**30
+MEMORY_WANTED_BYTES = 15 * 2**30
+"""All images and volumes together take 6 GB; what is trained and served in them wants the rest."""
 
 
 class NoEngine(Exception):
@@ -96,7 +100,7 @@ def _daemon(folder: Path) -> Generator[Engine]:
     """Run an engine in ``folder``; nothing is left of it afterwards, and nothing runs when the tests are killed."""
     log, address = folder / "log", f"unix://{folder}/docker.sock"
     options = {"data-root": folder / "data", "exec-root": folder / "exec", "pidfile": folder / "pid", "host": address}
-    command = ["dockerd", *(f"--{name}={value}" for name, value in options.items())]
+    command = _in_memory(folder / "data", ["dockerd", *(f"--{name}={value}" for name, value in options.items())])
     guard = [sys.executable, "-m", "app.cli.guard", f"--grace={STOP_SECONDS}", "--"]
     with (
         _network_restored(),
@@ -145,6 +149,21 @@ def _works(command: tuple[str, ...], environment: dict[str, str]) -> bool:
         return subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         return False
+
+
+def _in_memory(data: Path, command: list[str]) -> list[str]:
+    """Return ``command`` with ``data`` in memory, for as long as it runs, where there is plenty of it.
+
+    Images are some 100,000 files: to delete them from a disk can take longer than all the tests.
+    """
+    data.mkdir()
+    meminfo = Path("/proc/meminfo")
+    lines = meminfo.read_text().splitlines() if meminfo.exists() else []
+    available = sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    if available < MEMORY_WANTED_BYTES or not shutil.which("unshare"):
+        return command
+    mount = f"mount -t tmpfs -o size={DATA_BYTES} tmpfs {data} && exec {shlex.join(command)}"
+    return ["unshare", "--mount", "sh", "-c", mount]
 
 
 @contextmanager
