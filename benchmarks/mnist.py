@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from models.contract.task import Array
-from models.data.idx import read_idx
+from models.data.images.idx import read_idx
 
 PARTS = {
     "train_images": "train-images-idx3-ubyte.gz",

@@ -19,7 +19,7 @@ from pydantic import Field
 from models.contract.config import Options
 from models.contract.errors import ValidationFailed
 from models.contract.task import Array, Arrays, Call, ServedModel
-from models.data.image_facts import ImageFacts
+from models.data.images.facts import ImageFacts
 
 CLASSIFIER = "classifier"
 INSIDES = "insides"

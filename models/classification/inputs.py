@@ -14,9 +14,9 @@ from pydantic import WithJsonSchema
 from models.classification.table_inputs import table_arrays
 from models.contract.errors import ValidationFailed
 from models.contract.task import Array, Arrays, ServedModel, Split
-from models.data.image_facts import ImageFacts
-from models.data.pixels import Decoder, decode_base64
-from models.data.table_facts import TableFacts
+from models.data.images.facts import ImageFacts
+from models.data.images.pixels import Decoder, decode_base64
+from models.data.tables.facts import TableFacts
 
 Input = Annotated[
     object,

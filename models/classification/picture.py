@@ -10,7 +10,7 @@ import numpy as np
 from models.classification.inputs import arrays_of
 from models.contract.errors import ValidationFailed
 from models.contract.task import Array, Prediction, ServedModel
-from models.data.image_facts import ImageFacts
+from models.data.images.facts import ImageFacts
 from models.pictures import Panel, diverging, grey, sheet, tiled
 
 

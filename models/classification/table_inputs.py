@@ -1,6 +1,6 @@
 """What ``classify`` takes of a table, as the arrays of the part ``classifier``: rows, by position or by column name.
 
-The reader of the dataset and this codec share what a field says (``models.data.cells``). Called by ``inputs``.
+The reader of the dataset and this codec share what a field says (``models.data.tables.cells``). Called by ``inputs``.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 
 from models.contract.errors import ValidationFailed
 from models.contract.task import Array, Arrays
-from models.data.cells import LARGEST, number
-from models.data.table_facts import CategoricalColumn, NumericColumn, TableFacts
+from models.data.tables.cells import LARGEST, number
+from models.data.tables.facts import CategoricalColumn, NumericColumn, TableFacts
 
 MOST_LISTED = 20
 PLAIN = frozenset({float, type(None)})

@@ -10,8 +10,8 @@ import zlib
 from collections.abc import Iterator
 
 from models.contract.errors import PayloadTooLarge
+from models.data.images.npz import LARGEST_BYTES
 from models.data.kind import UploadedFile
-from models.data.npz import LARGEST_BYTES
 from models.data.problems import Problems
 
 GZIP_MAGIC = b"\x1f\x8b"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from models.data.table_facts import CategoricalColumn, NumericColumn
+from models.data.tables.facts import CategoricalColumn, NumericColumn
 from models.nn.normalization import Normalization
 
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from models.contract.tensors import TensorSignature
-from models.data.image_facts import ImageFacts
-from models.data.table_facts import CategoricalColumn, NumericColumn, TableFacts
+from models.data.images.facts import ImageFacts
+from models.data.tables.facts import CategoricalColumn, NumericColumn, TableFacts
 from models.nn.columns import NumericColumns, OneHotColumns
 from models.nn.normalization import InputNormalization, Normalization
 

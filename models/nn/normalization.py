@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from models.data.image_facts import ImageFacts
+from models.data.images.facts import ImageFacts
 
 Normalization = Literal["scale", "standardize", "none"]
 

@@ -23,7 +23,7 @@ from models.classification.cnn.network import Cnn
 from models.classification.cnn.spec import CnnConfig, CnnTraining
 from models.contract.formats import Format
 from models.contract.training import Plan
-from models.data.idx import read_idx
+from models.data.images.idx import read_idx
 from models.nn.convolution import BatchNorm
 from workers.exporting.formats import EXPORTERS, write
 from workers.exporting.gate import check_parity, traced_sizes

@@ -31,10 +31,10 @@ from starlette.types import Message
 from app.forms import read_form
 from fuzz.mutation import mutants
 from models.contract.errors import LecternError
+from models.data.images.pixels import BadPicture, Wanted, pixels_of
 from models.data.kind import UploadedFile
 from models.data.kinds.images import KIND as IMAGES
 from models.data.kinds.table import KIND as TABLE
-from models.data.pixels import BadPicture, Wanted, pixels_of
 
 SECONDS_EACH = 10
 MEMORY_BYTES = 4 * 2**30

@@ -13,7 +13,7 @@ from models.classification.cnn.network import Cnn, Insides
 from models.classification.cnn.spec import SPEC, CnnConfig, insides_of, planes
 from models.contract.task import Split
 from models.contract.tensors import PartSignature, TensorSignature
-from models.data.image_facts import ImageFacts
+from models.data.images.facts import ImageFacts
 from models.family import Examples, Export, SingleLoss, TensorExamples
 from models.nn.classifier import Classifier
 

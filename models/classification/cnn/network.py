@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from models.classification.cnn.block import Pooling, Stage, stages
 from models.classification.cnn.spec import CnnConfig, planes
-from models.data.image_facts import ImageFacts
+from models.data.images.facts import ImageFacts
 from models.nn.augmentation import Augmentation
 from models.nn.convolution import BatchNorm, Convolution, Placement
 from models.nn.filters import ImageFilter

@@ -14,7 +14,7 @@ from models.contract.errors import ValidationFailed
 from models.contract.spec import FamilySpec
 from models.contract.tensors import PartSignature, TensorSignature
 from models.contract.training import GradientTraining, TrainingOptions
-from models.data.image_facts import ImageFacts
+from models.data.images.facts import ImageFacts
 
 Units = Annotated[int, Field(ge=1, le=16_384)]
 

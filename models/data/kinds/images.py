@@ -22,13 +22,13 @@ from pydantic import Field, JsonValue, model_validator
 from models.contract.errors import InvalidDataset, ValidationFailed
 from models.contract.task import Array
 from models.data.chunks import chunks
-from models.data.idx import read_idx
-from models.data.image_facts import ImageFacts
-from models.data.image_folders import Choices, read_folders
-from models.data.image_zip import holds_folders
+from models.data.images.facts import ImageFacts
+from models.data.images.folders import Choices, read_folders
+from models.data.images.idx import read_idx
+from models.data.images.npz import read_npz
+from models.data.images.pixels import Background, Resize
+from models.data.images.zip_archive import holds_folders
 from models.data.kind import Content, DatasetKind, SplitOptions, UploadedFile
-from models.data.npz import read_npz
-from models.data.pixels import Background, Resize
 
 SPLITS = ("train", "validation", "test")
 LARGEST_SIDE = 4_096

@@ -19,9 +19,9 @@ from pydantic import Field, JsonValue, StringConstraints, model_validator
 from models.contract.errors import InvalidDataset
 from models.contract.task import Array
 from models.data.kind import Content, DatasetKind, SplitOptions, UploadedFile
-from models.data.new_columns import MOST_CATEGORIES, ColumnType
-from models.data.table_facts import TableFacts
-from models.data.table_reader import LABEL_NAMES, Asked, Schema, read_other, read_training
+from models.data.tables.facts import TableFacts
+from models.data.tables.new_columns import MOST_CATEGORIES, ColumnType
+from models.data.tables.reader import LABEL_NAMES, Asked, Schema, read_other, read_training
 
 PARTS = ("train", "validation", "test")
 MISSING = ("", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None")

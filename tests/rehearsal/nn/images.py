@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from models.contract.task import Split
-from models.data.image_facts import ImageFacts
+from models.data.images.facts import ImageFacts
 from models.family import ConfigT, Examples, Family, TensorExamples
 from models.nn.normalization import InputNormalization
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from models.contract.errors import InvalidDataset, LecternError, PayloadTooLarge
-from models.data.idx import read_idx
+from models.data.images.idx import read_idx
 
 IMAGES = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
 

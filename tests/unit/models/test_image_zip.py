@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from models.contract.errors import InvalidDataset, LecternError, ValidationFailed
-from models.data import image_zip, kind, npz
+from models.data import kind
+from models.data.images import npz, zip_archive
 from models.data.kinds.images import KIND
 from unit.models.zips import Reader, picture, plain, raw_png, two_classes, zipped
 
@@ -170,4 +171,4 @@ def test_damaged_archive_is_read_or_refused_and_nothing_else(data: st.DataObject
 
 def test_limits_agree_with_one_another() -> None:
     """A picture at the limit of pixels is below the limit of bytes of a file."""
-    assert image_zip.LARGEST_PICTURE_BYTES <= npz.LARGEST_BYTES
+    assert zip_archive.LARGEST_PICTURE_BYTES <= npz.LARGEST_BYTES

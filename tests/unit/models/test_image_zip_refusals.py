@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from models.contract.errors import InvalidDataset, LecternError, PayloadTooLarge
-from models.data import image_folders, image_zip, kind
+from models.data import kind
+from models.data.images import folders, zip_archive
 from models.data.kinds.images import KIND
 from unit.models.zips import Reader, picture, plain, raw_png, two_classes, zipped
 
@@ -240,7 +241,7 @@ def test_zip_that_is_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
 
 
 def test_list_of_too_many_members_is_not_even_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_zip, "LARGEST_DIRECTORY_BYTES", 200)
+    monkeypatch.setattr(zip_archive, "LARGEST_DIRECTORY_BYTES", 200)
     with pytest.raises(PayloadTooLarge, match="lists more files"):
         KIND.read({"train": zipped(tmp_path / "train.zip", two_classes())}, KIND.options.parse({}))
 
@@ -262,7 +263,7 @@ def test_zip64_archive_is_read_and_its_lies_are_refused(tmp_path: Path, monkeypa
 def test_pictures_that_do_not_fit_into_memory_say_which_option_helps(
     read: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image_folders, "LARGEST_BYTES", 20)
+    monkeypatch.setattr(folders, "LARGEST_BYTES", 20)
     with pytest.raises(PayloadTooLarge, match=r'6 pictures of 2 × 3 are 36 bytes; at most 20.*"size"'):
         read(two_classes())
 

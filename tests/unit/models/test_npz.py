@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from models.contract.errors import InvalidDataset, LecternError, PayloadTooLarge
-from models.data.npz import LARGEST_BYTES, read_npz
+from models.data.images.npz import LARGEST_BYTES, read_npz
 
 NAMES = ("images", "labels")
 

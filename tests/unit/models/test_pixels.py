@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from models.contract.errors import ValidationFailed
-from models.data import pixels
-from models.data.image_facts import ImageFacts
+from models.data.images import pixels
+from models.data.images.facts import ImageFacts
+from models.data.images.pixels import BadPicture, Decoder, Wanted, look, pixels_of
 from models.data.kinds.images import KIND
-from models.data.pixels import BadPicture, Decoder, Wanted, look, pixels_of
 from unit.models.zips import picture, raw_png, zipped
 
 GREY = np.arange(6, dtype=np.uint8).reshape(2, 3) * 40

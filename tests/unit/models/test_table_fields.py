@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from models.contract.errors import InvalidDataset
-from models.data.cells import number, numbers, numbers_and_gaps, ordered
 from models.data.kind import Content
 from models.data.kinds.table import KIND
+from models.data.tables.cells import number, numbers, numbers_and_gaps, ordered
 from unit.models.tables import TableReader
 
 

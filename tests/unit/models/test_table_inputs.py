@@ -15,7 +15,7 @@ from models.classification.task import ClassifyRequest, classify
 from models.contract.errors import LecternError, ValidationFailed
 from models.contract.task import Arrays, ServedModel, answer
 from models.contract.tensors import PartSignature, TensorSignature
-from models.data.table_facts import TableFacts
+from models.data.tables.facts import TableFacts
 
 NUMERIC = {"type": "numeric", "mean": 2.0, "deviation": 1.0, "minimum": 0.0, "maximum": 4.0}
 META: dict[str, Any] = {

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from models.contract.errors import InvalidDataset, PayloadTooLarge, ValidationFailed
-from models.data import csv_table, text_lines
+from models.data import text_lines
 from models.data.kind import UploadedFile
 from models.data.kinds.table import KIND
 from models.data.problems import MOST_KEPT
+from models.data.tables import csv_table
 from unit.models.tables import FLOWERS, TableReader, columns_of, numbered
 
 

@@ -17,10 +17,10 @@ from pydantic import JsonValue
 
 from models.contract.errors import PayloadTooLarge
 from models.contract.task import Array
-from models.data.image_zip import ImageZip, Listing, Picture
+from models.data.images.npz import LARGEST_BYTES
+from models.data.images.pixels import Background, BadPicture, Look, Resize, Wanted, look, pixels_of
+from models.data.images.zip_archive import ImageZip, Listing, Picture
 from models.data.kind import UploadedFile
-from models.data.npz import LARGEST_BYTES
-from models.data.pixels import Background, BadPicture, Look, Resize, Wanted, look, pixels_of
 from models.data.problems import Problems
 
 RULES = {

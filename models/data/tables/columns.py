@@ -15,9 +15,9 @@ from functools import cached_property
 import numpy as np
 
 from models.contract.task import Array
-from models.data.cells import INFINITE, Codes, number, numbers, numbers_and_gaps, ordered
-from models.data.csv_table import CsvTable
 from models.data.problems import MOST_KEPT
+from models.data.tables.cells import INFINITE, Codes, number, numbers, numbers_and_gaps, ordered
+from models.data.tables.csv_table import CsvTable
 
 UNKNOWN, MISSING = -1, -2
 """Codes of what has no index."""

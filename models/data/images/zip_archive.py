@@ -1,7 +1,7 @@
 """The list of a zip of ``label/picture.png``: every member checked by its name and header before a byte is unpacked.
 
 One folder around all labels is unwrapped; what operating systems add (``__MACOSX``, names that begin with a dot,
-``Thumbs.db``) is left out and counted. Nothing is ever written under a member's name. Called by ``image_folders``.
+``Thumbs.db``) is left out and counted. Nothing is ever written under a member's name. Called by ``folders``.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pathlib import PurePosixPath
 from typing import Self
 
 from models.contract.errors import InvalidDataset, PayloadTooLarge
+from models.data.images.npz import LARGEST_BYTES, UNREADABLE
 from models.data.kind import UploadedFile
-from models.data.npz import LARGEST_BYTES, UNREADABLE
 from models.data.problems import Problems
 from models.data.text_lines import shown
 

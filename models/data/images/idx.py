@@ -15,7 +15,7 @@ from pathlib import Path
 from models.contract.errors import InvalidDataset, PayloadTooLarge
 from models.contract.task import Array
 from models.data.filling import filled
-from models.data.npz import LARGEST_BYTES
+from models.data.images.npz import LARGEST_BYTES
 
 UNSIGNED_BYTE = 0x08
 LARGEST_DEFLATE_RATIO = 1_032

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from models.data.pixels import Wanted
+from models.data.images.pixels import Wanted
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from typing import Literal
 import numpy as np
 
 from models.contract.task import Array
-from models.data.cells import INFINITE, Codes, ordered
 from models.data.problems import MOST_KEPT
-from models.data.table_columns import REPEATING_ROWS, Column, Numbers, Source
+from models.data.tables.cells import INFINITE, Codes, ordered
+from models.data.tables.columns import REPEATING_ROWS, Column, Numbers, Source
 
 MOST_CATEGORIES = 255
 """What one byte tells apart beside 0, and what other libraries take for categorical at most."""

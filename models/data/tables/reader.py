@@ -14,11 +14,11 @@ from pydantic import JsonValue
 
 from models.contract.errors import InvalidDataset
 from models.contract.task import Array, Split
-from models.data.csv_table import CsvTable
 from models.data.kind import UploadedFile
-from models.data.new_columns import EMPTY, ColumnType, NewColumn, NewNumbers
 from models.data.problems import Problems
-from models.data.table_columns import Column, KnownCategories, Labels, Numbers, Source
+from models.data.tables.columns import Column, KnownCategories, Labels, Numbers, Source
+from models.data.tables.csv_table import CsvTable
+from models.data.tables.new_columns import EMPTY, ColumnType, NewColumn, NewNumbers
 
 LABEL_NAMES = ("label", "target", "class")
 MOST_LISTED = 30
