@@ -1,6 +1,6 @@
 """Columns of a table while its rows stream in: numbers, words that are known already, and labels.
 
-``new_columns`` decides what a column of the training part holds; ``table_reader`` drives both.
+``new_columns`` decides what a column of the training part holds; ``reader`` drives both.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Rows of a csv file, read as a stream: header, delimiter, and rows in chunks of bounded size.
 
 Reads the form of RFC 4180: fields apart by a delimiter, quotes around what holds delimiters, quotes or line ends.
-Called by ``table_columns``; what a field means is decided there.
+Called by ``columns``; what a field means is decided there.
 """
 
 from __future__ import annotations

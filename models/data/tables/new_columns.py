@@ -1,7 +1,7 @@
 """Columns of the training part: what they hold is found out while their rows stream in.
 
 A column is kept as numbers for as long as every value is one, and as categories for as long as there are few of
-them: 5 bytes a field, whatever the file holds. Called by ``table_reader``.
+them: 5 bytes a field, whatever the file holds. Called by ``reader``.
 """
 
 from __future__ import annotations
