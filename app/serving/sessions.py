@@ -6,11 +6,12 @@ give the outputs they gave then. Called by ``registry`` in a worker thread.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import io
 import zipfile
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -83,7 +84,15 @@ def load(versions: Versions, catalog: Catalog, runtimes: Mapping[str, Runtime], 
     in_process = all(runtimes[part.format].in_process for part in manifest.parts.values())
     loaded = LoadedModel(manifest, manifest.served(), catalog.task(manifest.task), parts, in_process)
     _replay(loaded, _bytes(versions, manifest, manifest.probe, "its probe is not the one that was published"))
+    _give_back()
     return loaded
+
+
+def _give_back() -> None:
+    """Return to the system what loading needed for a moment; glibc keeps it for the process otherwise."""
+    trim: Callable[[int], int] | None = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _load(versions: Versions, runtimes: Mapping[str, Runtime], manifest: Manifest, name: str) -> LoadedPart:
