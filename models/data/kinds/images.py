@@ -131,7 +131,8 @@ class Images(DatasetKind):
             fractions = np.clip((image.astype(np.float64) - low) / (high - low), 0, 1)
             pixels = (fractions * 255).round().astype(np.uint8)
             buffer = io.BytesIO()
-            Image.fromarray(pixels.squeeze()).save(buffer, "PNG")
+            grey = pixels.ndim == 3 and pixels.shape[2] == 1
+            Image.fromarray(pixels[..., 0] if grey else pixels).save(buffer, "PNG")
             items.append({"label": facts.classes[label], "image": base64.b64encode(buffer.getvalue()).decode()})
         return items
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -179,6 +180,17 @@ def test_preview_shows_labels_and_pictures(upload: Upload) -> None:
     picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(str(item["image"])))))
     assert item["label"] == "cat"
     assert picture.tolist() == [[0, 4], [9, 13], [17, 22]]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 4), (4, 1), (1, 4, 1), (1, 1, 3), (1, 4, 3), (3, 2, 4)])
+def test_preview_shows_pictures_of_any_shape_as_they_are(upload: Upload, shape: tuple[int, ...]) -> None:
+    """Sides of one pixel stay sides."""
+    images = np.arange(10 * math.prod(shape), dtype=np.uint8).reshape(10, *shape)
+    content = _read(upload(train={"images": images, "labels": LABELS}))
+    encoded = KIND.preview(content, "train", 1)[0]["image"]
+    with Image.open(io.BytesIO(base64.b64decode(str(encoded)))) as picture:
+        assert np.array_equal(np.asarray(picture).reshape(shape), images[0])
+        assert (picture.height, picture.width) == shape[:2]
 
 
 # --- splits and digests ----------------------------------------------------------------------------------------------
