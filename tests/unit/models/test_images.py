@@ -187,7 +187,8 @@ def test_preview_shows_pictures_of_any_shape_as_they_are(upload: Upload, shape: 
     """Sides of one pixel stay sides."""
     images = np.arange(10 * math.prod(shape), dtype=np.uint8).reshape(10, *shape)
     content = _read(upload(train={"images": images, "labels": LABELS}))
-    encoded = KIND.preview(content, "train", 1)[0]["image"]
+    stored = Content(content.splits, {**content.meta, **KIND.facts(content)})
+    encoded = KIND.preview(stored, "train", 1)[0]["image"]
     with Image.open(io.BytesIO(base64.b64decode(str(encoded)))) as picture:
         assert np.array_equal(np.asarray(picture).reshape(shape), images[0])
         assert (picture.height, picture.width) == shape[:2]
