@@ -12,6 +12,7 @@ import gzip
 import io
 import itertools
 import json
+import logging
 import resource
 import signal
 import struct
@@ -166,6 +167,7 @@ def _readers() -> Mapping[str, Reader]:
 def main(name: str, count: int, number: int) -> None:
     """Feed the reader and print how it went."""
     warnings.simplefilter("ignore")
+    logging.disable()
     reader = _readers()[name]
     with tempfile.TemporaryDirectory() as folder:
         for data in reader.seeds:

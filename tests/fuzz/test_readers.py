@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -23,20 +24,15 @@ def test_reader_survives_broken_files(reader: str) -> None:
     """Run in processes of their own: an alarm ends a file that hangs, the address space is limited."""
     each = -(-INPUTS // PROCESSES)
     environment = {**os.environ, "PYTHONPATH": f"{TESTS.parent}:{TESTS}", "OMP_NUM_THREADS": "1"}
-    running = [
-        subprocess.Popen(
-            [sys.executable, "-m", "fuzz.reading", reader, str(each), str(number)],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for number in range(PROCESSES)
-    ]
-    for process in running:
-        output, errors = process.communicate()
-        assert process.returncode == 0, f"exit {process.returncode}\n{errors[-4000:]}"
-        found = json.loads(output)
-        assert found["read"] + found["refused"] == each
-        assert min(found["read"], found["refused"]) >= 3  # both happen, so the seeds are good and the damage is real
-        assert found["grown_megabytes"] < LARGEST_GROWTH_MEGABYTES
+
+    def feed(number: int) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "fuzz.reading", reader, str(each), str(number)]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    with ThreadPoolExecutor(PROCESSES) as threads:
+        for ended in threads.map(feed, range(PROCESSES)):
+            assert ended.returncode == 0, f"exit {ended.returncode}\n{ended.stderr[-4000:]}"
+            found = json.loads(ended.stdout)
+            assert found["read"] + found["refused"] == each
+            assert min(found["read"], found["refused"]) >= 3  # both: the seeds are good and the damage is real
+            assert found["grown_megabytes"] < LARGEST_GROWTH_MEGABYTES
