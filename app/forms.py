@@ -22,7 +22,7 @@ LARGEST_PART_COUNT = 32
 WRITE_BYTES = 2**20
 """What is gathered before a thread writes it: few writes, and none on the event loop."""
 
-PAUSE_SECONDS = 0.002
+PAUSE_SECONDS = 0.008
 """After each write: an upload from this machine comes faster than the event loop can serve others beside it."""
 
 TAIL_BYTES = 1024
