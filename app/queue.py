@@ -207,9 +207,8 @@ class JobQueue:
             JobFinished: the job ended otherwise, or its version is being published.
         """
         await self.read(job_id)
-        keys = [self._keys.job(job_id), self._keys.active(), self._keys.events(job_id)]
         with reachable():
-            outcome = await self._cancel(keys=keys, args=[job_id, _now(), EVENTS_KEPT])
+            outcome = await self._cancel(keys=self._keys.transition(job_id), args=[job_id, _now(), EVENTS_KEPT])
         if outcome == "publishing":
             raise JobFinished(f"Job {job_id} is being published and can no longer be cancelled.")
         if outcome != "ok":

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import secrets
 
+from models.contract.transitions import MOVE
+
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """Crockford's base 32: sorts as its numbers do."""
 
@@ -29,22 +31,15 @@ redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[3], '*', 'event', 'state',
 return {'written', ARGV[1]}
 """
 
-# KEYS: job, active, events. ARGV: job id, time, events kept. Returns ok, publishing, succeeded or failed.
-CANCEL = """
+# KEYS: those of ``JobKeys.transition``. ARGV: job id, time, events kept. Returns ok, publishing, succeeded or failed.
+CANCEL = f"""{MOVE}
 local state = redis.call('HGET', KEYS[1], 'state')
 if state == 'cancelled' then return 'ok' end
 if state == 'succeeded' or state == 'failed' then return state end
 -- A job that was requeued while it published may have its version already.
 if redis.call('HGET', KEYS[1], 'publishing') == '1' then return 'publishing' end
-if state ~= 'queued' then
-  redis.call('HSET', KEYS[1], 'cancel_requested', '1')
-  return 'ok'
-end
-redis.call('HSET', KEYS[1], 'cancel_requested', '1', 'state', 'cancelled', 'finished', ARGV[2])
-redis.call('SREM', KEYS[2], ARGV[1])
-local attempt = math.max(1, tonumber(redis.call('HGET', KEYS[1], 'attempt')))
-redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[3], '*', 'event', 'state',
-  'data', cjson.encode({state = 'cancelled', attempt = attempt}))
+redis.call('HSET', KEYS[1], 'cancel_requested', '1')
+if state == 'queued' then move(ARGV[1], 'cancelled', ARGV[2], ARGV[3], {{}}) end
 return 'ok'
 """
 

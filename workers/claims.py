@@ -29,96 +29,9 @@ from models.contract.jobs import (
     JobState,
     Progress,
 )
+from workers import scripts
 
 RETRIES = 8
-
-_CLAIM = """
-if redis.call('HGET', KEYS[1], 'state') ~= 'queued' then return 0 end
-local now = redis.call('TIME')
-local attempt = redis.call('HINCRBY', KEYS[1], 'attempt', 1)
-redis.call('HSET', KEYS[1], 'state', 'running', 'token', ARGV[1],
-  'lease_expires_ms', now[1] * 1000 + math.floor(now[2] / 1000) + ARGV[2])
-redis.call('HSETNX', KEYS[1], 'started', ARGV[3])
-redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], '*', 'event', 'state',
-  'data', cjson.encode({state = 'running', attempt = attempt}))
-return attempt
-"""
-
-_FENCE = """
-if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then return -1 end
-"""
-
-_RENEW = f"""{_FENCE}
-local now = redis.call('TIME')
-redis.call('HSET', KEYS[1], 'lease_expires_ms', now[1] * 1000 + math.floor(now[2] / 1000) + ARGV[2])
-return redis.call('HGET', KEYS[1], 'cancel_requested') == '1' and 1 or 0
-"""
-
-_REPORT = f"""{_FENCE}
-if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], ARGV[4], ARGV[3]) end
-if ARGV[2] == 'log' then
-  redis.call('RPUSH', KEYS[3], ARGV[6])
-  redis.call('LTRIM', KEYS[3], -tonumber(ARGV[7]), -1)
-end
-if ARGV[2] ~= '' then
-  redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[5], '*', 'event', ARGV[2], 'data', ARGV[3])
-end
-return 1
-"""
-
-_EXPORTING = f"""{_FENCE}
-redis.call('HSET', KEYS[1], 'state', 'exporting')
-redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[2], '*', 'event', 'state', 'data',
-  cjson.encode({{state = 'exporting', attempt = tonumber(redis.call('HGET', KEYS[1], 'attempt'))}}))
-return 1
-"""
-
-_PUBLISHING = f"""{_FENCE}
-if redis.call('HGET', KEYS[1], 'publishing') == '1' then return 1 end
-if redis.call('HGET', KEYS[1], 'cancel_requested') == '1' then return 0 end
-redis.call('HSET', KEYS[1], 'publishing', '1')
-return 1
-"""
-
-_FINISH = f"""{_FENCE}
-redis.call('HSET', KEYS[1], 'state', ARGV[2], 'finished', ARGV[3])
-redis.call('HDEL', KEYS[1], 'token', 'lease_expires_ms')
-if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'error', ARGV[4]) end
-if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'version', ARGV[5]) end
-redis.call('SREM', KEYS[3], ARGV[6])
-redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[8], '*', 'event', 'state', 'data', ARGV[7])
-if ARGV[5] ~= '' then redis.call('PUBLISH', ARGV[9], ARGV[10]) end
-return 1
-"""
-
-# ARGV: token or '' (then only a lapsed lease may be taken away) · now · problem for the last attempt · job id · kept
-_RELEASE = """
-local job = redis.call('HMGET', KEYS[1], 'state', 'token', 'lease_expires_ms', 'attempt', 'max_attempts',
-  'cancel_requested', 'publishing')
-if job[1] ~= 'running' and job[1] ~= 'exporting' then return 'not_held' end
-if ARGV[1] == '' then
-  local now = redis.call('TIME')
-  if tonumber(job[3] or '0') > now[1] * 1000 + math.floor(now[2] / 1000) then return 'held' end
-elseif job[2] ~= ARGV[1] then return 'not_held' end
-redis.call('HDEL', KEYS[1], 'token', 'lease_expires_ms')
-local state, data = 'queued', {attempt = tonumber(job[4])}
-if job[6] == '1' and job[7] ~= '1' then state = 'cancelled'
-elseif tonumber(job[4]) >= tonumber(job[5]) then
-  state = 'failed'
-  redis.call('HSET', KEYS[1], 'error', ARGV[3])
-end
-data['state'] = state
-redis.call('HSET', KEYS[1], 'state', state)
-if state ~= 'queued' then
-  redis.call('HSET', KEYS[1], 'finished', ARGV[2])
-  redis.call('SREM', KEYS[3], ARGV[4])
-end
-local event = cjson.encode(data)
--- The problem goes in as it is: decoded and encoded by cjson, its empty lists would become objects.
-if state == 'failed' then event = string.sub(event, 1, -2) .. ',"error":' .. ARGV[3] .. '}' end
-redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[5], '*', 'event', 'state', 'data', event)
-return state
-"""
 
 
 def connect(redis_url: str) -> Redis:
@@ -148,9 +61,8 @@ class JobRef:
 
     @property
     def keys(self) -> list[str]:
-        """The Redis keys every script here takes: job, events, and the set of active jobs."""
-        names = JobKeys(self.project)
-        return [names.job(self.job_id), names.events(self.job_id), names.active()]
+        """The Redis keys that every script takes."""
+        return JobKeys(self.project).transition(self.job_id)
 
 
 class Claim:
@@ -167,8 +79,8 @@ class Claim:
     def take(cls, redis: Redis, ref: JobRef, lease_seconds: float) -> Claim | None:
         """Claim a queued job; return None when it is not queued any more."""
         token = secrets.token_hex(16)
-        arguments = [token, int(lease_seconds * 1000), now(), EVENTS_KEPT]
-        attempt = cast("int", redis.eval(_CLAIM, 2, *ref.keys[:2], *arguments))
+        arguments = [token, int(lease_seconds * 1000), now(), EVENTS_KEPT, ref.job_id]
+        attempt = cast("int", _run(redis, scripts.CLAIM, ref, *arguments))
         return cls(redis, ref, token, attempt) if attempt else None
 
     def request(self) -> JobRequest:
@@ -186,7 +98,7 @@ class Claim:
 
     def renew(self, lease_seconds: float) -> bool:
         """Extend the lease; return whether the owner asked for cancellation."""
-        return self._fenced(_RENEW, 1, int(lease_seconds * 1000)) == 1
+        return self._fenced(scripts.RENEW, int(lease_seconds * 1000)) == 1
 
     def cancel_requested(self) -> bool:
         """Return whether the owner asked for cancellation, without extending the lease."""
@@ -195,94 +107,87 @@ class Claim:
     def progress(self, progress: Progress) -> None:
         """Record and announce how far the job is."""
         data = progress.model_dump_json()
-        self._fenced(_REPORT, 2, "progress", data, "progress", EVENTS_KEPT)
+        self._fenced(scripts.REPORT, "progress", data, "progress", EVENTS_KEPT)
 
     def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Announce the metrics of a finished epoch."""
         data = orjson.dumps({"epoch": epoch, "metrics": dict(metrics)}).decode()
-        self._fenced(_REPORT, 2, "epoch", data, "", EVENTS_KEPT)
+        self._fenced(scripts.REPORT, "epoch", data, "", EVENTS_KEPT)
 
     def log(self, line: str) -> None:
         """Keep and announce a line of the trainer's output."""
-        names = JobKeys(self.ref.project)
-        keys = [*self.ref.keys[:2], names.logs(self.ref.job_id)]
         data = orjson.dumps({"line": line}).decode()
-        arguments = [self.token, "log", data, "", EVENTS_KEPT, line, LOG_LINES]
-        self._check(self._redis.eval(_REPORT, 3, *keys, *arguments))
+        self._fenced(scripts.REPORT, "log", data, "", EVENTS_KEPT, line, LOG_LINES)
 
     def checkpoint(self, path: str) -> None:
         """Record where the newest checkpoint lies."""
-        self._fenced(_REPORT, 2, "", path, "checkpoint", EVENTS_KEPT)
+        self._fenced(scripts.REPORT, "", path, "checkpoint", EVENTS_KEPT)
 
     def exporting(self) -> None:
         """Move the job from running to exporting."""
-        self._fenced(_EXPORTING, 2, EVENTS_KEPT)
+        self._fenced(scripts.EXPORTING, *self._moment())
 
     def publishing(self) -> bool:
         """Pass the point of no return; return False when cancellation was asked for first."""
-        return self._fenced(_PUBLISHING, 1) == 1
+        return self._fenced(scripts.PUBLISHING) == 1
 
     def succeed(self, model: str, version: int) -> None:
         """End the job with a published version and tell the gateways."""
-        data: dict[str, object] = {"model": model, "version": version}
-        self._finish(JobState.SUCCEEDED, data, version=str(version), changed=f"{self.ref.project}/{model}")
+        changed = f"{self.ref.project}/{model}"
+        self._fenced(scripts.SUCCEED, *self._moment(), model, version, CHANGED_MODELS, changed)
 
     def fail(self, error: LecternError) -> None:
         """End the job with a problem."""
-        self._finish(JobState.FAILED, {"error": error.problem()}, error=error)
+        self._fenced(scripts.FINISH, *self._moment(), JobState.FAILED.value, _problem(error))
 
     def cancelled(self) -> None:
         """End the job as its owner asked."""
-        self._finish(JobState.CANCELLED, {})
+        self._fenced(scripts.FINISH, *self._moment(), JobState.CANCELLED.value, "")
 
     def release(self, error: LecternError) -> JobState | None:
         """Give the job back: queued for another attempt, cancelled if asked, failed with ``error`` at the last.
 
         Returns:
-            The job's new state, or None when it was not held by this claim.
+            The job's new state, or None when it was not held by this claim or the reaper has to look after it.
         """
         return _release(self._redis, self.ref, self.token, error)
 
-    def _finish(
-        self,
-        state: JobState,
-        data: dict[str, object],
-        *,
-        error: LecternError | None = None,
-        version: str = "",
-        changed: str = "",
-    ) -> None:
-        event = orjson.dumps({"state": state.value, "attempt": self.attempt, **data}).decode()
-        problem = orjson.dumps(error.problem()).decode() if error else ""
-        arguments = [
-            state.value,
-            now(),
-            problem,
-            version,
-            self.ref.job_id,
-            event,
-            EVENTS_KEPT,
-            CHANGED_MODELS,
-            changed,
-        ]
-        self._fenced(_FINISH, 3, *arguments)
+    def _moment(self) -> tuple[object, ...]:
+        return self.ref.job_id, now(), EVENTS_KEPT
 
-    def _fenced(self, script: str, keys: int, *arguments: object) -> int:
-        return self._check(self._redis.eval(script, keys, *self.ref.keys[:keys], self.token, *map(str, arguments)))
-
-    def _check(self, outcome: object) -> int:
+    def _fenced(self, script: str, *arguments: object) -> int:
+        outcome = _run(self._redis, script, self.ref, self.token, *arguments)
         if outcome == -1:
             message = f"Attempt {self.attempt} of job {self.ref.job_id} no longer owns it; it stops."
             raise LeaseLost(message)
         return cast("int", outcome)
 
 
-def reap(redis: Redis, ref: JobRef, error: LecternError) -> JobState | None:
-    """Take a job away from a worker whose lease lapsed; return its new state, or None when it is held or idle."""
-    return _release(redis, ref, "", error)
+def reap(redis: Redis, ref: JobRef, error: LecternError, *, settled: bool = False) -> JobState | None:
+    """Take a job away from a worker whose lease lapsed; return its new state, or None when it is held or idle.
+
+    At its last attempt and past the point of no return a job fails only if ``settled``: the store was made to hold no
+    version of it.
+    """
+    return _release(redis, ref, "", error, settled=settled)
 
 
-def _release(redis: Redis, ref: JobRef, token: str, error: LecternError) -> JobState | None:
-    problem = orjson.dumps(error.problem()).decode()
-    outcome = cast("str", redis.eval(_RELEASE, 3, *ref.keys, token, now(), problem, ref.job_id, EVENTS_KEPT))
-    return None if outcome in ("held", "not_held") else JobState(outcome)
+def complete(redis: Redis, ref: JobRef, model: str, version: int) -> bool:
+    """End a job that nobody holds with the version that it published; return False when somebody holds it."""
+    moment = (ref.job_id, now(), EVENTS_KEPT)
+    changed = f"{ref.project}/{model}"
+    return _run(redis, scripts.SUCCEED, ref, "", *moment, model, version, CHANGED_MODELS, changed) == 1
+
+
+def _release(redis: Redis, ref: JobRef, token: str, error: LecternError, *, settled: bool = False) -> JobState | None:
+    arguments = (token, ref.job_id, now(), EVENTS_KEPT, _problem(error), "1" if settled else "")
+    outcome = cast("str", _run(redis, scripts.RELEASE, ref, *arguments))
+    return None if outcome in ("held", "not_held", "unsettled") else JobState(outcome)
+
+
+def _problem(error: LecternError) -> str:
+    return orjson.dumps(error.problem()).decode()
+
+
+def _run(redis: Redis, script: str, ref: JobRef, *arguments: object) -> object:
+    return redis.eval(script, len(ref.keys), *ref.keys, *map(str, arguments))

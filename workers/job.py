@@ -33,7 +33,7 @@ def work(claim: Claim, settings: WorkerSettings, stop: Stop) -> bool:
     request = claim.request()
     store = ArtifactStore(settings.store_url)
     versions = Versions(store, claim.ref.project)
-    already = versions.published(request.model, claim.ref.job_id)
+    already = versions.settle(request.model, claim.ref.job_id)
     if already is not None:
         claim.succeed(request.model, already)
         return True

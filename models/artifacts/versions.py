@@ -4,7 +4,9 @@ Parts lie under the job and attempt that exported them: ``{project}/jobs/{job}/{
 puts ``{project}/models/{model}/by-job/{job}.json`` (which attempt won, and from which number to look for a
 free one) and then ``…/versions/{number}.json`` (the manifest), each only if absent. Whoever publishes the same
 job again, at any moment and in any order, walks the same numbers from the same start and finds the version
-that is already there. A deleted version leaves a tombstone, so a number is never used twice.
+that is already there; so does the reaper for a job whose worker vanished in between. For a job that is given up the
+marker says that there is no version, and whoever still tries to publish finds that. A deleted version leaves a
+tombstone, so a number is never used twice.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from models.artifacts.store import ArtifactStore, ObjectMissing
 from models.contract.config import Options, is_name
 from models.contract.errors import (
     AliasNotFound,
+    LeaseLost,
     ModelNotFound,
     ValidationFailed,
     VersionInUse,
@@ -27,9 +30,9 @@ from models.contract.manifest import Manifest
 
 
 class _Marker(Options):
-    """What ``by-job`` says: the manifest of the winning attempt, with the first number to try."""
+    """What ``by-job`` says: the manifest of the winning attempt, with the first number to try; None: there is none."""
 
-    manifest: Manifest
+    manifest: Manifest | None
 
 
 @dataclass(frozen=True)
@@ -71,30 +74,50 @@ class Versions:
         """Make a version exist and return it as published; the number in ``manifest`` is replaced.
 
         The same job published again returns the version it already has.
+
+        Raises:
+            LeaseLost: the job was given up.
         """
-        root = self._root(manifest.model)
-        marker_path = f"{root}/by-job/{manifest.job}.json"
         first = 1 + max(self._numbers(manifest.model), default=0)
-        marker = _Marker(manifest=manifest.model_copy(update={"version": first}))
-        if not self._store.put_if_absent(marker_path, marker.model_dump_json().encode()):
-            marker = _Marker.model_validate_json(self._store.get(marker_path))
-        number = marker.manifest.version
+        own = _Marker(manifest=manifest.model_copy(update={"version": first}))
+        winner = self._marked(manifest.model, manifest.job, own).manifest
+        if winner is None:
+            message = f"Job {manifest.job} was given up before this attempt could publish; it stops."
+            raise LeaseLost(message)
+        return self._placed(winner)
+
+    def settle(self, model: str, job: str, *, give_up: bool = False) -> int | None:
+        """Return the version of a job, made to exist if its marker does; None when the job has none.
+
+        With ``give_up`` None is for ever: whoever still tries to publish for the job is refused.
+        """
+        if give_up:
+            marker = self._marked(model, job, _Marker(manifest=None))
+        else:
+            try:
+                marker = _Marker.model_validate_json(self._store.get(self._marker_path(model, job)))
+            except ObjectMissing:
+                return None
+        return None if marker.manifest is None else self._placed(marker.manifest).version
+
+    def _marked(self, model: str, job: str, marker: _Marker) -> _Marker:
+        """Return the job's marker, which is ``marker`` if there was none."""
+        path = self._marker_path(model, job)
+        if self._store.put_if_absent(path, marker.model_dump_json().encode()):
+            return marker
+        return _Marker.model_validate_json(self._store.get(path))
+
+    def _placed(self, manifest: Manifest) -> Manifest:
+        """Make a marker's version exist, under the first number from its own on that is free or already the job's."""
+        number = manifest.version
         while True:
-            wanted = marker.manifest.model_copy(update={"version": number})
-            path = f"{root}/versions/{number}.json"
+            wanted = manifest.model_copy(update={"version": number})
+            path = f"{self._root(manifest.model)}/versions/{number}.json"
             if self._store.put_if_absent(path, wanted.model_dump_json().encode()):
                 return wanted
             if orjson.loads(self._store.get(path))["job"] == manifest.job:
                 return wanted
             number += 1
-
-    def published(self, model: str, job: str) -> int | None:
-        """Return the version that ``job`` published, or None."""
-        for number in reversed(self._numbers(model)):
-            raw = orjson.loads(self._store.get(f"{self._root(model)}/versions/{number}.json"))
-            if raw["job"] == job:
-                return number
-        return None
 
     def models(self) -> list[str]:
         """Return the names of the models that have a version."""
@@ -189,6 +212,9 @@ class Versions:
         self._store.put(f"{self._root(model)}/versions/{number}.json", tombstone)
         for path in [manifest.probe.path, *(file.path for file in manifest.files().values())]:
             self._store.delete(path)
+
+    def _marker_path(self, model: str, job: str) -> str:
+        return f"{self._root(model)}/by-job/{job}.json"
 
     def _alias(self, model: str, alias: str) -> int | None:
         folder = f"{self._root(model)}/aliases/{alias}"

@@ -8,7 +8,8 @@ Hash ``job`` of one job, all values strings:
 ``request`` JSON of :class:`JobRequest` with every default filled in · ``state`` · ``attempt`` (0 before the
 first claim) · ``max_attempts`` · ``token`` of the present holder · ``lease_expires_ms`` (Redis clock) ·
 ``checkpoint`` path of the newest one in the store · ``created`` ``started`` ``finished`` (RFC 3339) ·
-``progress`` JSON · ``error`` JSON problem · ``version`` ·
+``progress`` JSON · ``error`` JSON problem · ``last_problem`` the same, of the attempt that was the last one should the
+store hold no version · ``version`` ·
 ``cancel_requested`` "1" once asked · ``publishing`` "1" past the point of no return · ``resumed_from`` job id ·
 ``idempotency_key``.
 
@@ -125,6 +126,10 @@ class JobKeys:
     def logs(self, job_id: str) -> str:
         """List of log lines, oldest first, at most ``LOG_LINES``."""
         return f"lectern:{self.project}:job:{job_id}:logs"
+
+    def transition(self, job_id: str) -> list[str]:
+        """Return the keys that every script takes that changes a job: job, events, active jobs, log."""
+        return [self.job(job_id), self.events(job_id), self.active(), self.logs(job_id)]
 
     def index(self) -> str:
         """Sorted set of job ids by time of submission in milliseconds."""

@@ -134,8 +134,8 @@ def test_same_job_twice_is_one_version(versions: Versions) -> None:
     assert again == first
     assert versions.listing("digits").versions == (1,)
     assert versions.manifest("digits", 1).parts["reader"].path.startswith("default/jobs/job_1/1/")
-    assert versions.published("digits", "job_1") == 1
-    assert versions.published("digits", "job_2") is None
+    assert versions.settle("digits", "job_1") == 1
+    assert versions.settle("digits", "job_2") is None
 
 
 def test_jobs_get_numbers_in_turn(versions: Versions) -> None:
@@ -176,7 +176,7 @@ def test_publishing_overtaken_at_any_write(other: str, overtaken_at: int) -> Non
 
     store.before = overtake
     _deliver(versions, "job_1")
-    numbers = {job: versions.published("digits", job) for job in ("job_1", other)}
+    numbers = {job: versions.settle("digits", job) for job in ("job_1", other)}
     assert None not in numbers.values()
     assert sorted(versions.listing("digits").versions) == list(range(1, 1 + len(numbers)))
     assert len(set(numbers.values())) == len(numbers)

@@ -10,11 +10,8 @@ import pytest
 from redis import Redis
 
 from models.contract.errors import LeaseLost, TrainingDiverged, WorkerLost
-from models.contract.jobs import CHANGED_MODELS, CPU_QUEUE, GPU_QUEUE, JobKeys, JobState, Progress, broker_url
-from workers.celery_app import make_celery
+from models.contract.jobs import CHANGED_MODELS, JobKeys, JobState, Progress, broker_url
 from workers.claims import Claim, JobRef, reap
-from workers.reaper import sweep
-from workers.settings import WorkerSettings
 
 Submit = Callable[..., JobRef]
 LOST = WorkerLost("The worker vanished.")
@@ -136,41 +133,6 @@ def test_success_is_final_and_announced(redis: Redis, submit: Submit) -> None:
         claim.fail(TrainingDiverged("late"))
     assert Claim.take(redis, ref, HOUR) is None
     assert state(redis, ref) == "succeeded"
-
-
-def test_the_reaper_sends_one_message_for_a_queued_job_that_has_none(
-    redis: Redis, redis_url: str, submit: Submit
-) -> None:
-    submit("job_1")
-    celery = make_celery(WorkerSettings(redis_url=redis_url))
-    sweep(redis, celery)
-    sweep(redis, celery)
-    assert redis.llen(CPU_QUEUE) == 1
-    celery.close()
-
-
-def test_the_reaper_requeues_a_lost_job_and_sends_its_message(redis: Redis, redis_url: str, submit: Submit) -> None:
-    ref = submit()
-    take(redis, ref)
-    lapse(redis, ref)
-    celery = make_celery(WorkerSettings(redis_url=redis_url))
-    sweep(redis, celery)
-    assert state(redis, ref) == "queued"
-    assert redis.llen(CPU_QUEUE) == 1
-    celery.close()
-
-
-def test_the_reaper_sends_a_job_that_asks_for_a_gpu_to_the_workers_that_have_one(
-    redis: Redis, redis_url: str, submit: Submit
-) -> None:
-    """Jobs of one queue neither wait for nor stand in for those of the other."""
-    submit("job_1", device="cuda")
-    celery = make_celery(WorkerSettings(redis_url=redis_url))
-    sweep(redis, celery)
-    submit("job_2")
-    sweep(redis, celery)
-    assert (redis.llen(GPU_QUEUE), redis.llen(CPU_QUEUE)) == (1, 1)
-    celery.close()
 
 
 @pytest.mark.parametrize(
