@@ -21,6 +21,7 @@ from models.contract.errors import (
 )
 from models.contract.jobs import JobRequest, JobSubmission
 from models.contract.spec import FamilySpec
+from models.contract.training import TrainingOptions
 
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -72,7 +73,7 @@ def resumed(services: Services, job: Job, training: Mapping[str, JsonValue]) -> 
 
     Raises:
         Conflict: the job has not ended, left no checkpoint, or its dataset is gone or another one.
-        ValidationFailed: an option is wrong.
+        ValidationFailed: an option is wrong, or nothing is left to do.
     """
     if not job.state.final:
         raise Conflict(f"Job {job.id} is {job.state}; only a job that has ended can be taken up again.")
@@ -96,10 +97,28 @@ def resumed(services: Services, job: Job, training: Mapping[str, JsonValue]) -> 
         export=job.export,
     )
     request = _request(services, spec, record, submission)
+    options = spec.training.parse(request.training, "/training")
+    _check_left(job, options, record)
     if request.dataset_digest != job.dataset_digest:
         detail = f"The dataset '{job.dataset}' is another one than when job {job.id} ran; submit a new job."
         raise Conflict(detail)
     return request
+
+
+def _check_left(job: Job, options: TrainingOptions, record: DatasetRecord) -> None:
+    """Return if these options leave something to do.
+
+    A job that did all its epochs and has no version is exported; half an epoch too many cannot be taken back.
+    """
+    epochs, progress = options.plan(record.counts["train"]).epochs, job.progress
+    done = progress.epoch
+    between = progress.step * progress.epochs > done * progress.steps
+    if epochs > done or (epochs == done and job.version is None and not between):
+        return
+    said = f"{done} {'epoch was' if done == 1 else 'epochs were'} done already"
+    if "epochs" in type(options).model_fields:
+        raise ValidationFailed.at("/training/epochs", f"is {epochs}, and {said}; set more than {done}")
+    raise ValidationFailed.at("/training", f"{said}, which is all there is to do; submit a new job")
 
 
 def _request(services: Services, spec: FamilySpec, record: DatasetRecord, submission: JobSubmission) -> JobRequest:

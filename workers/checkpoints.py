@@ -14,6 +14,7 @@ from models.artifacts.store import ArtifactStore, ObjectMissing
 from models.contract.errors import ValidationFailed
 from models.family import State
 from workers.claims import Claim, JobRef
+from workers.training import handed_over
 
 
 class Checkpoints:
@@ -43,7 +44,7 @@ class Checkpoints:
         self._newest = path
 
     def load(self, device: torch.device) -> State | None:
-        """Return the newest checkpoint of the job, or of the one it resumes; None when there is neither.
+        """Return the newest checkpoint of the job, or what the one it resumes hands over; None when there is neither.
 
         Raises:
             ValidationFailed: the job resumes one whose checkpoint is gone.
@@ -57,7 +58,7 @@ class Checkpoints:
         state = _read(self._store, path, device) if path else None
         if state is None:
             raise ValidationFailed.at("/resumed_from", f"job {older} has no checkpoint any more; submit a new job")
-        return state
+        return handed_over(state)
 
 
 def _read(store: ArtifactStore, path: str, device: torch.device) -> State | None:

@@ -85,6 +85,12 @@ def prepare(family: Family[Any, Any], options: TrainingOptions, splits: Mapping[
     return Run(family, module, learner, train, validation, options, plan, device)
 
 
+def handed_over(state: State) -> State:
+    """Return a job's state as a new job begins with it: nothing of the old one's patience is used up."""
+    saved = cast("dict[str, Any]", state)
+    return {**saved, "position": {**saved["position"], "epochs_since_best": 0}}
+
+
 def train(
     run: Run,
     observer: Observer,
@@ -101,6 +107,8 @@ def train(
     """
     position = _restore(run, resume) if resume is not None else _Position()
     pace = _Pace(clock, run.plan, position)
+    if resume is not None:
+        observer.progress(pace.progress(position))
     while position.epoch < run.plan.epochs and not _stopped_early(run.options, position):
         generator = torch.Generator().manual_seed((run.options.seed * EPOCH_SEED_STRIDE + position.epoch) % 2**63)
         batches = run.train.batches(run.plan.batch_size, generator)

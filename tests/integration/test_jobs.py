@@ -78,7 +78,8 @@ def test_cancelling_takes_less_than_a_second_and_keeps_the_checkpoint(stack: Sta
         assert wait_for(stack, job.id).state is JobState.CANCELLED
         assert time.monotonic() - began < 1.0
         assert stack.cancel(job.id).state is JobState.CANCELLED
-    resumed = stack.resume(running.id, {"epochs": 2})
+    done = stack.job(running.id).progress.epoch
+    resumed = stack.resume(running.id, {"epochs": done + 2})
     assert resumed.resumed_from == running.id
     assert wait_for(stack, resumed.id).state is JobState.SUCCEEDED
     with pytest.raises(ClientError) as refused:
@@ -100,6 +101,15 @@ def test_a_trainer_killed_is_started_again_from_its_checkpoint(stack: StackClien
     cards = [stack.version(name, 1).sent() for name in ("killed", "whole")]
     assert cards[0]["curves"] == cards[1]["curves"]
     assert cards[0]["metrics"] == cards[1]["metrics"]
+
+
+def test_a_job_that_stopped_early_goes_on_when_it_is_resumed(stack: StackClient) -> None:
+    options: dict[str, Any] = {"learning_rate": 0.3, "schedule": "constant", "early_stopping": {"patience": 2}}
+    first = wait_for(stack, submit(stack, "patient", epochs=60, **options).id)
+    assert first.progress.epoch < 60
+    resumed = wait_for(stack, stack.resume(first.id, {"epochs": 70}).id)
+    assert (resumed.state, resumed.version) == (JobState.SUCCEEDED, 2)
+    assert resumed.progress.epoch >= first.progress.epoch + 2
 
 
 def test_a_job_that_diverges_fails_with_its_reason(stack: StackClient) -> None:

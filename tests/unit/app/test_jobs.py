@@ -277,6 +277,35 @@ async def test_resume_makes_a_new_job_from_the_old_request(
     assert (await client.post(url, json={"config": {}})).status_code == 422
 
 
+@pytest.mark.parametrize(
+    ("state", "epoch", "step", "epochs", "status"),
+    [
+        ("succeeded", 3, 9, 3, 422),
+        ("succeeded", 3, 9, 2, 422),
+        ("succeeded", 3, 9, 4, 202),
+        ("succeeded", 2, 6, 3, 202),  # stopped early
+        ("failed", 3, 9, 3, 202),  # all done, and not exported
+        ("cancelled", 2, 7, 2, 422),
+        ("cancelled", 2, 7, 3, 202),
+        ("cancelled", 0, 0, 1, 202),
+    ],
+)
+async def test_resume_needs_something_to_do(
+    client: httpx.AsyncClient, redis_client: redis.Redis, state: str, epoch: int, step: int, epochs: int, status: int
+) -> None:
+    """Otherwise the same version would be published again."""
+    old = await _submit(client)
+    progress = {"epoch": epoch, "epochs": 3, "step": step, "steps": 9}
+    fields = {"progress": orjson.dumps(progress).decode(), "checkpoint": f"default/jobs/{old}/checkpoints/1-9.pt"}
+    _finish(redis_client, old, state, **fields, **({"version": "1"} if state == "succeeded" else {}))
+    answer = await client.post(f"/v1/jobs/{old}/resume", json={"training": {"epochs": epochs}})
+    assert answer.status_code == status, answer.text
+    if status == 422:
+        (error,) = answer.json()["errors"]
+        assert error["pointer"] == "/training/epochs"
+        assert f"{epoch} epochs were done already" in error["detail"]
+
+
 async def test_jobs_are_counted_by_state(client: httpx.AsyncClient, redis_client: redis.Redis) -> None:
     """The gauge is read from Redis when somebody looks."""
     first = await _submit(client)

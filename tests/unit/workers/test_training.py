@@ -17,7 +17,7 @@ from models.contract.errors import TrainingDiverged
 from models.contract.jobs import Progress
 from models.data.kind import Content
 from models.family import Learner, Metrics, State
-from workers.training import Run, prepare, train
+from workers.training import Run, handed_over, prepare, train
 
 
 class Notes:
@@ -146,6 +146,16 @@ def test_a_run_continued_without_early_stopping_keeps_what_it_learned_since(cont
     assert continued.validation is not None
     loss = continued.family.evaluate(continued.module, continued.validation)["loss"]
     assert math.isclose(loss, outcome.curves[-1]["validation_loss"], rel_tol=1e-6)
+
+
+def test_a_run_that_stopped_early_trains_when_a_new_job_takes_it_up(content: Content) -> None:
+    options = {"learning_rate": 0.3, "schedule": "constant", "early_stopping": {"patience": 2}}
+    notes = Notes()
+    first = train(prepared(content, epochs=60, **options), notes)  # type: ignore[arg-type]
+    same = train(prepared(content, epochs=90, **options), Notes(), resume=notes.state(-1))  # type: ignore[arg-type]
+    assert len(same.curves) == len(first.curves) < 60
+    again = train(prepared(content, epochs=90, **options), Notes(), resume=handed_over(notes.state(-1)))  # type: ignore[arg-type]
+    assert len(again.curves) >= len(first.curves) + 2
 
 
 def test_a_run_continued_with_another_penalty_takes_it(content: Content) -> None:
