@@ -80,6 +80,9 @@ class Job(Reply):
     error: Problem | None = None
     version: int | None = None
     resumed_from: str | None = None
+    priority: str = ""
+    worker: str | None = None
+    log: tuple[str, ...] | None = None
 
 
 class Version(Reply):

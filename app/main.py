@@ -126,7 +126,7 @@ def _services(settings: GatewaySettings) -> Services:
         datasets=Datasets(store, catalog, settings.project),
         readings=Readings(settings),
         versions=versions,
-        queue=JobQueue(settings.redis_url, settings.project),
+        queue=JobQueue(settings.redis_url, settings.project, settings.max_attempts),
         registry=Registry(versions, catalog, runtimes, count, size),
         metrics=Metrics(),
         runtimes=runtimes,

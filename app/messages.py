@@ -12,11 +12,13 @@ from collections.abc import Sequence
 
 import orjson
 
+from models.contract.jobs import Waiting
+
 NOTHING_FOLLOWS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
-def task_message(task: str, arguments: Sequence[str], queue: str) -> bytes:
-    """Return the element of the Redis list ``queue`` that makes a worker run ``task`` with ``arguments``."""
+def task_message(task: str, arguments: Sequence[str], waiting: Waiting) -> bytes:
+    """Return the element of the list ``waiting.key`` that makes a worker run ``task`` with ``arguments``."""
     task_id = str(uuid.uuid4())
     body = orjson.dumps([arguments, {}, NOTHING_FOLLOWS])
     return orjson.dumps(
@@ -42,8 +44,8 @@ def task_message(task: str, arguments: Sequence[str], queue: str) -> bytes:
             "properties": {
                 "correlation_id": task_id,
                 "delivery_mode": 2,
-                "delivery_info": {"exchange": "", "routing_key": queue},
-                "priority": 0,
+                "delivery_info": {"exchange": "", "routing_key": waiting.queue},
+                "priority": waiting.priority.step,
                 "body_encoding": "base64",
                 "delivery_tag": str(uuid.uuid4()),
             },

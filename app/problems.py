@@ -65,6 +65,7 @@ STATUS: dict[type[LecternError], int] = {
     errors.TrainingDiverged: 500,
     errors.ExportFailed: 500,
     errors.ParityFailed: 500,
+    errors.OutOfMemory: 500,
     errors.TrainerCrashed: 500,
     errors.WorkerLost: 500,
     errors.LeaseLost: 500,

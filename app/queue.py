@@ -28,15 +28,15 @@ from models.contract.errors import (
 from models.contract.jobs import (
     CHANGED_MODELS,
     EVENTS_KEPT,
+    LOG_TAIL,
     TRAIN_TASK,
     JobKeys,
     JobRequest,
     JobState,
     Progress,
-    queue_for,
+    Waiting,
 )
 
-MAX_ATTEMPTS = 5
 STREAMS_LIMIT = 1_000
 LISTEN_SECONDS = 60.0
 FOLLOW_SECONDS = 0.5
@@ -89,13 +89,14 @@ class Event:
 class JobQueue:
     """The jobs of one project. Every method raises ``QueueUnavailable`` when Redis does not answer."""
 
-    def __init__(self, redis_url: str, project: str) -> None:
+    def __init__(self, redis_url: str, project: str, max_attempts: int) -> None:
         """Keep where Redis is; nothing connects before it is asked.
 
         Raises:
             ValueError: the URL is none of Redis.
         """
         self._project = project
+        self._max_attempts = max_attempts
         self._keys = JobKeys(project)
         self._redis = connect(redis_url, ANSWER_SECONDS)
         # Open event streams hold a connection each; they must not use up those of everybody else.
@@ -139,7 +140,7 @@ class JobQueue:
             "request": submission.request.model_dump_json(),
             "state": JobState.QUEUED.value,
             "attempt": "0",
-            "max_attempts": str(MAX_ATTEMPTS),
+            "max_attempts": str(self._max_attempts),
             "created": _now(),
             "resumed_from": submission.resumed_from or "",
             "idempotency_key": key or "",
@@ -154,7 +155,8 @@ class JobQueue:
         if outcome == "mismatch":
             raise _mismatch(found)
         if outcome == "written":
-            await self._bring_worker(job_id, queue_for(submission.request.training))
+            log.info("job_state", project=self._project, job_id=job_id, state=JobState.QUEUED.value)
+            await self._bring_worker(job_id, submission.request.waiting)
         return await self.read(found)
 
     async def read(self, job_id: str) -> Job:
@@ -170,6 +172,17 @@ class JobQueue:
         if not fields:
             raise JobNotFound.named("job", job_id)
         return _job(job_id, fields)
+
+    async def show(self, job_id: str) -> Job:
+        """Return a job with the last lines of its log.
+
+        Raises:
+            JobNotFound: there is none with this id.
+        """
+        job = await self.read(job_id)
+        with reachable():
+            lines: list[str] = await self._redis.lrange(self._keys.logs(job_id), -LOG_TAIL, -1)
+        return job.model_copy(update={"log": lines})
 
     async def list(self, wanted: JobFilter, limit: int, after: str | None) -> tuple[list[Job], str | None]:
         """Return up to ``limit`` jobs, newest first, and the cursor of the rest.
@@ -209,9 +222,11 @@ class JobQueue:
         await self.read(job_id)
         with reachable():
             outcome = await self._cancel(keys=self._keys.transition(job_id), args=[job_id, _now(), EVENTS_KEPT])
-        if outcome == "publishing":
+        if outcome == "ended":
+            log.info("job_state", project=self._project, job_id=job_id, state=JobState.CANCELLED.value)
+        elif outcome == "publishing":
             raise JobFinished(f"Job {job_id} is being published and can no longer be cancelled.")
-        if outcome != "ok":
+        elif outcome != "ok":
             raise JobFinished(f"Job {job_id} already {outcome}; only a job that has not ended can be cancelled.")
         return await self.read(job_id)
 
@@ -281,10 +296,10 @@ class JobQueue:
             raise ValidationFailed.at("/after", "is no cursor of this list; pass `next` of the page before")
         return rank
 
-    async def _bring_worker(self, job_id: str, queue: str) -> None:
+    async def _bring_worker(self, job_id: str, waiting: Waiting) -> None:
         try:
             with reachable():
-                await self._redis.lpush(queue, task_message(TRAIN_TASK, [self._project, job_id], queue))
+                await self._redis.lpush(waiting.key, task_message(TRAIN_TASK, [self._project, job_id], waiting))
         except QueueUnavailable as error:
             # The job is written; the reaper sends the message again.
             log.warning("message_not_sent", job_id=job_id, reason=error.detail)
@@ -308,6 +323,9 @@ def _job(job_id: str, fields: Mapping[str, str]) -> Job:
         dataset=request.dataset,
         dataset_digest=request.dataset_digest,
         model=request.model,
+        priority=request.priority,
+        queue=request.waiting.queue,
+        worker=fields.get("worker"),
         config=request.config,
         training=request.training,
         export=request.export,

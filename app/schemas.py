@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, Field, JsonValue
 
 from models.contract.config import Name, Options
-from models.contract.jobs import ExportOptions, JobState, Progress
+from models.contract.jobs import ExportOptions, JobState, Priority, Progress
 from models.contract.manifest import Manifest
 from models.contract.tensors import PartSignature
 
@@ -86,6 +86,9 @@ class Job(BaseModel):
     dataset: str
     dataset_digest: str
     model: str
+    priority: Priority
+    queue: str = Field(description="Queue in which it waits: train.gpu if it asks for a GPU by name, else train.cpu.")
+    worker: str | None = Field(description="Host and process id of the newest trainer; null before the first.")
     config: dict[str, JsonValue]
     training: dict[str, JsonValue]
     export: ExportOptions
@@ -98,6 +101,7 @@ class Job(BaseModel):
     resumed_from: str | None
     cancel_requested: bool
     checkpoint: bool = Field(description="Whether there is a checkpoint to resume from.")
+    log: list[str] | None = Field(default=None, description="The last lines of its log; null in lists of jobs.")
 
 
 class ResumeRequest(Options):

@@ -31,7 +31,8 @@ redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[3], '*', 'event', 'state',
 return {'written', ARGV[1]}
 """
 
-# KEYS: those of ``JobKeys.transition``. ARGV: job id, time, events kept. Returns ok, publishing, succeeded or failed.
+# KEYS: those of ``JobKeys.transition``. ARGV: job id, time, events kept. Returns ended where this ended it, else ok,
+# publishing, succeeded or failed.
 CANCEL = f"""{MOVE}
 local state = redis.call('HGET', KEYS[1], 'state')
 if state == 'cancelled' then return 'ok' end
@@ -39,8 +40,9 @@ if state == 'succeeded' or state == 'failed' then return state end
 -- A job that was requeued while it published may have its version already.
 if redis.call('HGET', KEYS[1], 'publishing') == '1' then return 'publishing' end
 redis.call('HSET', KEYS[1], 'cancel_requested', '1')
-if state == 'queued' then move(ARGV[1], 'cancelled', ARGV[2], ARGV[3], {{}}) end
-return 'ok'
+if state ~= 'queued' then return 'ok' end
+move(ARGV[1], 'cancelled', ARGV[2], ARGV[3], {{}})
+return 'ended'
 """
 
 # KEYS: index. ARGV: prefix of the job keys. Returns state, count, state, count …

@@ -31,6 +31,9 @@ class GatewaySettings(BaseSettings):
         default=("models",), description="Packages in which families are looked up, separated by commas."
     )
     project: Name = Field(default="default", description="Project whose datasets, jobs and models are shown.")
+    max_attempts: int = Field(
+        default=5, ge=1, le=1000, description="How often a job is tried whose trainers or workers vanish."
+    )
     json_limit_bytes: int = Field(default=64 * 2**20, ge=1024, description="Largest body of a request, uploads aside.")
     upload_limit_bytes: int = Field(default=2 * 2**30, ge=1024, description="Largest upload of a dataset.")
     tensor_limit_elements: int = Field(default=2**26, ge=1, description="Largest number of elements of one tensor.")

@@ -95,6 +95,7 @@ def resumed(services: Services, job: Job, training: Mapping[str, JsonValue]) -> 
         config=job.config,
         training={**job.training, **training},
         export=job.export,
+        priority=job.priority,
     )
     request = _request(services, spec, record, submission)
     options = spec.training.parse(request.training, "/training")
@@ -138,6 +139,7 @@ def _request(services: Services, spec: FamilySpec, record: DatasetRecord, submis
         config=config.model_dump(mode="json"),
         training=training.model_dump(mode="json"),
         export=submission.export,
+        priority=submission.priority,
         project=services.settings.project,
         dataset_digest=record.digest,
     )

@@ -1,7 +1,7 @@
 """A worker: ``python -m workers`` takes jobs from the queue until it is told to stop.
 
-SIGTERM and Ctrl-C end it at once: its trainers notice, write their checkpoints and end, and the jobs are taken
-up again by whichever worker is there next.
+SIGTERM and Ctrl-C let its trainers write their checkpoints, and the jobs go back to the queue, where whichever worker
+is there next takes them up again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main() -> int:
     """Run a worker; return its exit status."""
     os.environ["REMAP_SIGTERM"] = "SIGQUIT"
     # Celery reads REMAP_SIGTERM when it is imported.
-    from celery.signals import heartbeat_sent, worker_ready, worker_shutdown  # noqa: PLC0415
+    from celery.signals import heartbeat_sent, worker_process_init, worker_ready, worker_shutdown  # noqa: PLC0415
 
     from workers.celery_app import make_celery  # noqa: PLC0415
     from workers.tasks import register  # noqa: PLC0415
@@ -51,12 +51,15 @@ def main() -> int:
         sys.stderr.write(f"Redis does not answer: {error} Start one, or set LECTERN_REDIS_URL.\n")
         return 1
     celery = make_celery(settings)
-    register(celery, settings)
+    slot = register(celery, settings)
+    worker_process_init.connect(slot.begin)
     worker_ready.connect(_end_at_ctrl_c)
     presence = Presence(settings)
     heartbeat_sent.connect(presence.beat)
     worker_shutdown.connect(presence.leave)
-    structlog.get_logger().info("worker_ready", slots=settings.worker_slots, threads=settings.threads())
+    structlog.get_logger().info(
+        "worker_ready", queues=settings.queues, slots=settings.worker_slots, threads=settings.threads()
+    )
     threading.Thread(target=_keep, args=(_start_reaper(),), daemon=True).start()
     arguments = [
         "worker",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from celery import Celery
 
-from models.contract.jobs import CPU_QUEUE, broker_url
+from models.contract.jobs import CPU_QUEUE, PRIORITY_SEPARATOR, PRIORITY_STEPS, Priority, broker_url
 from workers.settings import WorkerSettings
 
 VISIBILITY_SECONDS = 30 * 24 * 3600
@@ -19,9 +19,12 @@ def make_celery(settings: WorkerSettings) -> Celery:
     celery = Celery("lectern", broker=broker_url(settings.redis_url))
     celery.conf.update(
         task_default_queue=CPU_QUEUE,
+        task_default_priority=Priority.NORMAL.step,
         task_ignore_result=True,
         task_acks_late=False,
         worker_prefetch_multiplier=1,
+        # A message waits in Redis until a slot is free, where another worker can take it and a higher priority pass it.
+        worker_disable_prefetch=True,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         broker_connection_retry_on_startup=True,
@@ -31,6 +34,8 @@ def make_celery(settings: WorkerSettings) -> Celery:
             "socket_connect_timeout": 5,
             "health_check_interval": 10,
             "socket_keepalive": True,
+            "priority_steps": sorted(PRIORITY_STEPS.values()),
+            "sep": PRIORITY_SEPARATOR,
         },
     )
     return celery

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import cast
 
 import orjson
+import structlog
 from redis import Redis
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -32,16 +33,20 @@ from models.contract.jobs import (
 from workers import scripts
 
 RETRIES = 8
+PATIENT_RETRIES = 24
+"""Of a trainer, which has more to lose: some forty seconds until it gives up a Redis that refuses connections."""
+
+log = structlog.get_logger()
 
 
-def connect(redis_url: str) -> Redis:
-    """Return a client that rides out a restart of Redis of some ten seconds."""
+def connect(redis_url: str, retries: int = RETRIES) -> Redis:
+    """Return a client that rides out a restart of Redis, by default one of some seven seconds."""
     return Redis.from_url(
         redis_url,
         socket_timeout=10,
         socket_connect_timeout=5,
         health_check_interval=10,
-        retry=Retry(ExponentialBackoff(cap=2, base=0.05), RETRIES),
+        retry=Retry(ExponentialBackoff(cap=2, base=0.05), retries),
         retry_on_error=[RedisConnectionError, RedisTimeoutError],
         decode_responses=True,
     )
@@ -76,12 +81,15 @@ class Claim:
         self.attempt = attempt
 
     @classmethod
-    def take(cls, redis: Redis, ref: JobRef, lease_seconds: float) -> Claim | None:
-        """Claim a queued job; return None when it is not queued any more."""
+    def take(cls, redis: Redis, ref: JobRef, lease_seconds: float, worker: str = "") -> Claim | None:
+        """Claim a queued job for ``worker`` (as people find it); return None when it is not queued any more."""
         token = secrets.token_hex(16)
-        arguments = [token, int(lease_seconds * 1000), now(), EVENTS_KEPT, ref.job_id]
+        arguments = [token, int(lease_seconds * 1000), now(), EVENTS_KEPT, ref.job_id, worker]
         attempt = cast("int", _run(redis, scripts.CLAIM, ref, *arguments))
-        return cls(redis, ref, token, attempt) if attempt else None
+        if not attempt:
+            return None
+        _tell(ref, JobState.RUNNING, attempt=attempt, worker=worker)
+        return cls(redis, ref, token, attempt)
 
     def request(self) -> JobRequest:
         """Return what was submitted."""
@@ -106,26 +114,26 @@ class Claim:
 
     def progress(self, progress: Progress) -> None:
         """Record and announce how far the job is."""
-        data = progress.model_dump_json()
-        self._fenced(scripts.REPORT, "progress", data, "progress", EVENTS_KEPT)
+        self._fenced(scripts.REPORT, "progress", progress.model_dump_json(), EVENTS_KEPT, "progress")
 
     def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Announce the metrics of a finished epoch."""
         data = orjson.dumps({"epoch": epoch, "metrics": dict(metrics)}).decode()
-        self._fenced(scripts.REPORT, "epoch", data, "", EVENTS_KEPT)
+        self._fenced(scripts.REPORT, "epoch", data, EVENTS_KEPT, "")
 
     def log(self, line: str) -> None:
-        """Keep and announce a line of the trainer's output."""
+        """Keep a line of the trainer's output, and announce it unless the claim has ended."""
         data = orjson.dumps({"line": line}).decode()
-        self._fenced(scripts.REPORT, "log", data, "", EVENTS_KEPT, line, LOG_LINES)
+        self._fenced(scripts.LOG, data, EVENTS_KEPT, line, LOG_LINES)
 
     def checkpoint(self, path: str) -> None:
         """Record where the newest checkpoint lies."""
-        self._fenced(scripts.REPORT, "", path, "checkpoint", EVENTS_KEPT)
+        self._fenced(scripts.KEEP, "checkpoint", path)
 
     def exporting(self) -> None:
         """Move the job from running to exporting."""
         self._fenced(scripts.EXPORTING, *self._moment())
+        _tell(self.ref, JobState.EXPORTING, attempt=self.attempt)
 
     def publishing(self) -> bool:
         """Pass the point of no return; return False when cancellation was asked for first."""
@@ -135,22 +143,27 @@ class Claim:
         """End the job with a published version and tell the gateways."""
         changed = f"{self.ref.project}/{model}"
         self._fenced(scripts.SUCCEED, *self._moment(), model, version, CHANGED_MODELS, changed)
+        _tell(self.ref, JobState.SUCCEEDED, attempt=self.attempt, model=model, version=version)
 
     def fail(self, error: LecternError) -> None:
-        """End the job with a problem."""
-        self._fenced(scripts.FINISH, *self._moment(), JobState.FAILED.value, _problem(error))
+        """Say why the job cannot be done; :meth:`release` ends it, once the last line of its log is kept."""
+        self._fenced(scripts.KEEP, "failure", _problem(error))
 
-    def cancelled(self) -> None:
-        """End the job as its owner asked."""
-        self._fenced(scripts.FINISH, *self._moment(), JobState.CANCELLED.value, "")
+    def stumble(self, error: LecternError) -> None:
+        """Say why this attempt ends; :meth:`release` gives the job another, or ends it if there is none."""
+        self._fenced(scripts.KEEP, "last_problem", _problem(error))
 
-    def release(self, error: LecternError) -> JobState | None:
-        """Give the job back: queued for another attempt, cancelled if asked, failed with ``error`` at the last.
+    def release(self, error: LecternError, *, handed_back: bool = False) -> JobState | None:
+        """Give the job up: queued for another attempt, cancelled if asked, failed at the last one.
+
+        Args:
+            error: the problem of a last attempt that did not say its own.
+            handed_back: the worker was told to stop; this attempt does not count.
 
         Returns:
             The job's new state, or None when it was not held by this claim or the reaper has to look after it.
         """
-        return _release(self._redis, self.ref, self.token, error)
+        return _release(self._redis, self.ref, self.token, error, handed_back=handed_back)
 
     def _moment(self) -> tuple[object, ...]:
         return self.ref.job_id, now(), EVENTS_KEPT
@@ -176,13 +189,31 @@ def complete(redis: Redis, ref: JobRef, model: str, version: int) -> bool:
     """End a job that nobody holds with the version that it published; return False when somebody holds it."""
     moment = (ref.job_id, now(), EVENTS_KEPT)
     changed = f"{ref.project}/{model}"
-    return _run(redis, scripts.SUCCEED, ref, "", *moment, model, version, CHANGED_MODELS, changed) == 1
+    if _run(redis, scripts.SUCCEED, ref, "", *moment, model, version, CHANGED_MODELS, changed) != 1:
+        return False
+    _tell(ref, JobState.SUCCEEDED, model=model, version=version, reason="published by a worker that was lost")
+    return True
 
 
-def _release(redis: Redis, ref: JobRef, token: str, error: LecternError, *, settled: bool = False) -> JobState | None:
-    arguments = (token, ref.job_id, now(), EVENTS_KEPT, _problem(error), "1" if settled else "")
-    outcome = cast("str", _run(redis, scripts.RELEASE, ref, *arguments))
-    return None if outcome in ("held", "not_held", "unsettled") else JobState(outcome)
+def _release(
+    redis: Redis, ref: JobRef, token: str, error: LecternError, *, settled: bool = False, handed_back: bool = False
+) -> JobState | None:
+    flags = ("1" if flag else "" for flag in (settled, handed_back))
+    arguments = (token, ref.job_id, now(), EVENTS_KEPT, _problem(error), *flags)
+    outcome, *problem = cast("list[str]", _run(redis, scripts.RELEASE, ref, *arguments))
+    if outcome in ("held", "not_held", "unsettled"):
+        return None
+    state = JobState(outcome)
+    if problem:
+        _tell(ref, state, code=orjson.loads(problem[0])["code"])
+    else:
+        _tell(ref, state, reason="handed back" if handed_back else error.code)
+    return state
+
+
+def _tell(ref: JobRef, state: JobState, **facts: object) -> None:
+    """Log a transition: one line each, of the same name wherever it happens."""
+    log.info("job_state", project=ref.project, job_id=ref.job_id, state=state.value, **facts)
 
 
 def _problem(error: LecternError) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import torch
 
@@ -11,8 +12,10 @@ from models.artifacts.datasets import Datasets
 from models.artifacts.store import ArtifactStore
 from models.artifacts.versions import Versions
 from models.catalog import Catalog
-from models.contract.errors import DatasetNotFound, ValidationFailed
-from models.contract.jobs import Progress
+from models.contract.datasets import DatasetRecord
+from models.contract.errors import DatasetNotFound, Unavailable, ValidationFailed
+from models.contract.jobs import JobRequest, Progress
+from models.data.kind import Content
 from models.family import State
 from workers.checkpoints import Checkpoints
 from workers.claims import Claim
@@ -21,6 +24,24 @@ from workers.publishing import Finished, export, publish
 from workers.settings import WorkerSettings
 from workers.stop import Stop
 from workers.training import Outcome, Run, prepare, train
+
+STORE_PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0)
+"""How long a store that fails is waited for, half a minute in all: a network drops, somebody makes room on the disk."""
+
+T = TypeVar("T")
+
+
+def warm_up(settings: WorkerSettings) -> None:
+    """Do what every job needs first: import the families, and take one step, the first of which is the slowest."""
+    catalog = Catalog(settings.families)
+    for name in catalog.names():
+        catalog.family(name)
+    torch.set_num_threads(settings.threads())
+    torch.set_flush_denormal(True)
+    module = torch.nn.Linear(8, 8)
+    optimizer = torch.optim.Adam(module.parameters(), fused=True)
+    module(torch.ones(2, 8)).square().sum().backward()
+    optimizer.step()
 
 
 def work(claim: Claim, settings: WorkerSettings, stop: Stop) -> bool:
@@ -33,22 +54,15 @@ def work(claim: Claim, settings: WorkerSettings, stop: Stop) -> bool:
     request = claim.request()
     store = ArtifactStore(settings.store_url)
     versions = Versions(store, claim.ref.project)
-    already = versions.settle(request.model, claim.ref.job_id)
+    already = _patiently(lambda: versions.settle(request.model, claim.ref.job_id))
     if already is not None:
         claim.succeed(request.model, already)
         return True
     catalog = Catalog(settings.families)
     spec = catalog.spec(request.family)
     options = spec.training.parse(request.training, "/training")
-    datasets = Datasets(store, catalog, claim.ref.project)
-    record = datasets.record(request.dataset)
-    if record.digest != request.dataset_digest:
-        message = f"Dataset '{request.dataset}' was replaced by other content after the job was submitted."
-        raise DatasetNotFound(message)
-    content = datasets.content(record)
+    record, content = _patiently(lambda: _content(Datasets(store, catalog, claim.ref.project), request))
     family = catalog.family(request.family)(spec.config.parse(request.config, "/config"), record.meta)
-    torch.set_num_threads(settings.threads())
-    torch.set_flush_denormal(True)
     run = prepare(family, options, content.splits, _device(options.device))
     seconds = {"load": time.monotonic() - started}
     outcome = _train(run, claim, store, settings, stop)
@@ -64,7 +78,7 @@ def work(claim: Claim, settings: WorkerSettings, stop: Stop) -> bool:
     seconds["export"] = time.monotonic() - marked
     if not claim.publishing():
         return False
-    manifest = publish(finished, exported, claim, versions)
+    manifest = _patiently(lambda: publish(finished, exported, claim, versions))
     say(f"published {manifest.model} version {manifest.version}: {_summary(manifest.metrics)}")
     claim.succeed(request.model, manifest.version)
     return True
@@ -85,12 +99,39 @@ class _Reporter:
         say(f"epoch {epoch}: " + ", ".join(f"{key} {value:.4f}" for key, value in metrics.items() if key != "epoch"))
 
     def checkpoint(self, state: State, step: int) -> None:
-        self._checkpoints.save(state, step)
+        try:
+            self._checkpoints.save(state, step)
+        except Unavailable as error:  # the one before stays in force, and the training is worth more than a new one
+            say(f"no checkpoint at step {step}: {error.detail}")
+
+
+def _content(datasets: Datasets, request: JobRequest) -> tuple[DatasetRecord, Content]:
+    """Return the dataset that the job was submitted with.
+
+    Raises:
+        DatasetNotFound: it is gone, or another one has its name now.
+    """
+    record = datasets.record(request.dataset)
+    if record.digest != request.dataset_digest:
+        message = f"Dataset '{request.dataset}' was replaced by other content after the job was submitted."
+        raise DatasetNotFound(message)
+    return record, datasets.content(record)
+
+
+def _patiently(action: Callable[[], T]) -> T:
+    """Return what ``action`` returns, tried again for as long as the store fails and ``STORE_PAUSES_SECONDS`` last."""
+    for pause in STORE_PAUSES_SECONDS:
+        try:
+            return action()
+        except Unavailable as error:
+            say(f"{error.detail.rstrip('.')}; trying again in {pause:.0f} s")
+            time.sleep(pause)
+    return action()
 
 
 def _train(run: Run, claim: Claim, store: ArtifactStore, settings: WorkerSettings, stop: Stop) -> Outcome:
     checkpoints = Checkpoints(store, claim)
-    resume = checkpoints.load(run.device)
+    resume = _patiently(lambda: checkpoints.load(run.device))
     parameters = sum(parameter.numel() for parameter in run.module.parameters())
     plan = run.plan
     say(f"{'resuming' if resume else 'training'} on {run.device} with {torch.get_num_threads()} thread(s)")

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from workers.gpus import queues_of_this_machine
+
 
 class WorkerSettings(BaseSettings):
     """One worker's settings; read once at start and passed down."""
@@ -23,7 +25,7 @@ class WorkerSettings(BaseSettings):
         default=("models",), description="Packages in which families are looked up, separated by commas."
     )
     queues: Annotated[tuple[Literal["train.cpu", "train.gpu"], ...], NoDecode] = Field(
-        default=("train.cpu", "train.gpu"), min_length=1, description="Queues that the worker takes jobs from."
+        default_factory=queues_of_this_machine, min_length=1, description="Queues that the worker takes jobs from."
     )
     worker_slots: int = Field(default=1, ge=1, le=64, description="Jobs that one worker trains at a time.")
     trainer_threads: int = Field(
@@ -34,7 +36,13 @@ class WorkerSettings(BaseSettings):
     )
     checkpoint_seconds: float = Field(default=30.0, gt=0, le=86_400, description="Time between checkpoints.")
     stop_grace_seconds: float = Field(
-        default=0.7, gt=0, le=600, description="Time a stopped trainer has to write its checkpoint."
+        default=0.7, gt=0, le=600, description="Time the trainer of a cancelled job has to write its checkpoint."
+    )
+    worker_grace_seconds: float = Field(
+        default=6.0, gt=0, le=600, description="Time the trainers of a worker that is stopped have for that."
+    )
+    warm_trainers: bool = Field(
+        default=True, description="Whether a free slot keeps a trainer that has imported torch."
     )
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
 
@@ -42,6 +50,14 @@ class WorkerSettings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(item.strip() for item in value.split(",") if item.strip()) if isinstance(value, str) else value
+
+    def beat_timeout_seconds(self) -> float:
+        """Return how long a trainer goes on without a beat: it has stopped before its lease can lapse."""
+        return self.lease_seconds * 2 / 3
+
+    def stop_limit_seconds(self) -> float:
+        """Return how long a trainer without beats may take to write its checkpoint."""
+        return self.lease_seconds / 3
 
     def threads(self) -> int:
         """Return how many threads a trainer uses."""

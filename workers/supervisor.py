@@ -1,4 +1,4 @@
-"""One job's supervision: claim it, start its trainer, keep the lease, pass on cancellation, record the end.
+"""One job's supervision: claim it, give it a trainer, keep the lease, pass on cancellation, record the end.
 
 Runs in a Celery child, which never imports torch. The trainer is a process of its own session, so memory is
 given back when it ends and a stop reaches all of it.
@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
-import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import IO
 
 import orjson
@@ -24,98 +25,133 @@ from models.contract.errors import LeaseLost, LecternError, TrainerCrashed
 from models.contract.jobs import JobState
 from workers.claims import Claim, JobRef
 from workers.settings import WorkerSettings
+from workers.spare import Spare, Trainer
+from workers.stop import STOPPED
 
-BEAT_SECONDS = 1.0
+BEATS_PER_LEASE = 15
+RENEWALS_PER_LEASE = 3
 POLL_SECONDS = 0.1
 LOG_LINE_LIMIT = 4_000
-
-QUIET_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
-"""Idle OpenMP threads sleep instead of spinning: on a busy machine small nets train 1.6 times as fast."""
+LAST_LINES_SECONDS = 5.0
+RECORD_PAUSE_SECONDS = 1.0
 
 log = structlog.get_logger()
 
 
-def supervise(ref: JobRef, settings: WorkerSettings, redis: Redis) -> JobState | None:
-    """Work on a job if it is queued; return the state in which it was left, None when there was nothing to do."""
-    claim = Claim.take(redis, ref, settings.lease_seconds)
+def supervise(
+    ref: JobRef, settings: WorkerSettings, redis: Redis, spare: Spare, stopping: Callable[[], bool]
+) -> JobState | None:
+    """Work on a job if it is queued; return the state in which it was left, None when there was nothing to do.
+
+    When ``stopping`` says so its trainer writes a checkpoint and the job goes back to the queue.
+    """
+    trainer = spare.take()
+    claim = Claim.take(redis, ref, settings.lease_seconds, f"{socket.gethostname()}:{trainer.process.pid}")
     if claim is None:
+        spare.give_back(trainer)
         log.info("job_not_queued", job_id=ref.job_id)
         return None
-    log.info("job_claimed", job_id=ref.job_id, attempt=claim.attempt)
-    trainer = _start(claim)
-    assert trainer.stdout is not None
-    reader = threading.Thread(target=_forward_output, args=(trainer.stdout, claim), daemon=True)
-    reader.start()
-    try:
-        status = _watch(trainer, claim, settings)
-    finally:
-        _kill(trainer)
-    reader.join(timeout=5)
-    state = _record(claim, status)
-    log.info("job_left", job_id=ref.job_id, attempt=claim.attempt, status=status, state=state)
-    return state
+    return _Supervision(claim, trainer, settings, stopping).run()
 
 
-def _start(claim: Claim) -> subprocess.Popen[bytes]:
-    trainer = subprocess.Popen(
-        [sys.executable, "-m", "workers.trainer"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        bufsize=0,
-        env=os.environ | QUIET_THREADS,
-    )
-    order = {
-        "project": claim.ref.project,
-        "job": claim.ref.job_id,
-        "token": claim.token,
-        "attempt": claim.attempt,
-    }
-    _write(trainer, orjson.dumps(order) + b"\n")
-    return trainer
+class _Supervision:
+    """What goes on around one trainer."""
 
+    def __init__(self, claim: Claim, trainer: Trainer, settings: WorkerSettings, stopping: Callable[[], bool]) -> None:
+        self._claim = claim
+        self._trainer = trainer
+        self._process = trainer.process
+        self._settings = settings
+        self._stopping = stopping
+        self._kill_at: float | None = None
+        self._over = threading.Event()
 
-def _watch(trainer: subprocess.Popen[bytes], claim: Claim, settings: WorkerSettings) -> int:
-    """Beat, renew and look for cancellation until the trainer ends; return its exit status."""
-    beat = renewal = 0.0
-    kill_at: float | None = None
-    while (status := trainer.poll()) is None:
-        moment = time.monotonic()
-        if moment - beat >= BEAT_SECONDS:
-            beat = moment
-            _write(trainer, b".")
+    def run(self) -> JobState | None:
+        """See the trainer to its end and record it."""
+        assert self._process.stdout is not None
+        self._order()
+        reader = threading.Thread(target=_forward_output, args=(self._process.stdout, self._claim), daemon=True)
+        reader.start()
+        threading.Thread(target=self._beat, daemon=True).start()
         try:
-            if moment - renewal >= settings.lease_seconds / 3:
-                claim.renew(settings.lease_seconds)
-                renewal = moment
-            wanted = kill_at is None and claim.cancel_requested() and claim.field("publishing") != "1"
-        except LeaseLost:
-            _kill(trainer)
-            break
-        except RedisError as error:
-            log.warning("queue_unreachable", job_id=claim.ref.job_id, error=str(error))
-            wanted = False
-        if wanted:
-            log.info("job_cancelling", job_id=claim.ref.job_id)
-            _signal(trainer, signal.SIGTERM)
-            kill_at = moment + settings.stop_grace_seconds
-        if kill_at is not None and moment >= kill_at:
-            _kill(trainer)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            trainer.wait(POLL_SECONDS)
-    return status if status is not None else trainer.wait()
+            status = self._watch()
+        finally:
+            self._over.set()
+            _kill(self._process)
+        reader.join(LAST_LINES_SECONDS)
+        state = self._record(status)
+        log.info("trainer_ended", job_id=self._claim.ref.job_id, attempt=self._claim.attempt, status=status)
+        return state
 
+    def _order(self) -> None:
+        order = {
+            "project": self._claim.ref.project,
+            "job": self._claim.ref.job_id,
+            "token": self._claim.token,
+            "attempt": self._claim.attempt,
+            "log_descriptor": self._trainer.log_descriptor,
+        }
+        _write(self._process, orjson.dumps(order) + b"\n")
 
-def _record(claim: Claim, status: int) -> JobState | None:
-    """Leave the job in a state that fits how its trainer ended; one that the trainer finished stays as it is."""
-    detail = f"The trainer ended with status {status} without reporting why."
-    if status < 0:
-        detail = (
-            f"The trainer was ended by signal {-status} ({signal.Signals(-status).name}). If the machine ran out of "
-            "memory, lower training.batch_size or the model's size."
-        )
-    return claim.release(TrainerCrashed(detail))
+    def _beat(self) -> None:
+        """Let the trainer know that this process runs. In a thread of its own: a Redis that hangs stops no training."""
+        while not self._over.wait(self._settings.lease_seconds / BEATS_PER_LEASE):
+            _write(self._process, b".")
+
+    def _watch(self) -> int:
+        """Renew the lease and look for what ends the job until its trainer does; return the exit status."""
+        lease = self._settings.lease_seconds
+        renewal = -lease
+        while (status := self._process.poll()) is None:
+            moment = time.monotonic()
+            try:
+                if moment - renewal >= lease / RENEWALS_PER_LEASE:
+                    self._claim.renew(lease)
+                    renewal = moment
+                self._end_if_asked(moment)
+            except LeaseLost:
+                _kill(self._process)
+                break
+            except RedisError as error:
+                log.warning("queue_unreachable", job_id=self._claim.ref.job_id, error=str(error))
+            if self._kill_at is not None and moment >= self._kill_at:
+                _kill(self._process)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(POLL_SECONDS)
+        return status if status is not None else self._process.wait()
+
+    def _end_if_asked(self, moment: float) -> None:
+        """Stop the trainer once its worker stops or the owner of the job cancels it."""
+        if self._kill_at is not None:
+            return
+        if self._stopping():
+            self._stop(moment + self._settings.worker_grace_seconds, "the worker stops")
+        elif self._claim.cancel_requested():
+            self._stop(moment + self._settings.stop_grace_seconds, "cancelled")
+
+    def _stop(self, kill_at: float, reason: str) -> None:
+        log.info("trainer_stopping", job_id=self._claim.ref.job_id, reason=reason)
+        _signal(self._process, signal.SIGTERM)
+        self._kill_at = kill_at
+
+    def _record(self, status: int) -> JobState | None:
+        """Leave the job in a state that fits how its trainer ended; one that the trainer finished stays as it is."""
+        detail = f"The trainer ended with status {status} without reporting why."
+        if status < 0:
+            detail = (
+                f"The trainer was ended by signal {-status} ({signal.Signals(-status).name}). If the machine ran out "
+                "of memory, lower training.batch_size or the model's size."
+            )
+        # Told to stop, or cut off from Redis: neither is a fault of the job.
+        handed_back = self._stopping() or status == STOPPED
+        while True:
+            try:
+                return self._claim.release(TrainerCrashed(detail), handed_back=handed_back)
+            except RedisError as error:
+                log.warning("queue_unreachable", job_id=self._claim.ref.job_id, error=str(error))
+                if self._stopping():
+                    return None
+                time.sleep(RECORD_PAUSE_SECONDS)
 
 
 def _forward_output(stream: IO[bytes], claim: Claim) -> None:
@@ -129,21 +165,21 @@ def _forward_output(stream: IO[bytes], claim: Claim) -> None:
         log.info("trainer", job_id=claim.ref.job_id, line=line)
 
 
-def _write(trainer: subprocess.Popen[bytes], data: bytes) -> None:
-    assert trainer.stdin is not None
-    with contextlib.suppress(BrokenPipeError):
-        trainer.stdin.write(data)
+def _write(process: subprocess.Popen[bytes], data: bytes) -> None:
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError, ValueError):  # it ended, or was ended and its pipe closed
+        process.stdin.write(data)
 
 
-def _signal(trainer: subprocess.Popen[bytes], number: signal.Signals) -> None:
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(trainer.pid, number)
+        os.killpg(process.pid, number)
 
 
-def _kill(trainer: subprocess.Popen[bytes]) -> None:
+def _kill(process: subprocess.Popen[bytes]) -> None:
     """End the trainer and whatever it started."""
-    _signal(trainer, signal.SIGKILL)
-    trainer.wait()
-    if trainer.stdin is not None:
+    _signal(process, signal.SIGKILL)
+    process.wait()
+    if process.stdin is not None:
         with contextlib.suppress(OSError):
-            trainer.stdin.close()
+            process.stdin.close()

@@ -1,33 +1,97 @@
-"""The one Celery task: bring this worker to a job."""
+"""The one Celery task: bring this worker to a job. A :class:`Slot` is the child process in which it runs."""
 
 from __future__ import annotations
 
-import orjson
+import contextlib
+import os
+import signal
+import sys
+
+import structlog
 from celery import Celery
 from redis import Redis
+from redis.exceptions import RedisError
 
-from models.contract.jobs import TRAIN_TASK, JobState, queue_for
+from models.contract.jobs import TRAIN_TASK, JobRequest, JobState, Waiting
 from workers.claims import JobRef, connect
 from workers.settings import WorkerSettings
+from workers.spare import Spare
 from workers.supervisor import supervise
 
+log = structlog.get_logger()
 
-def register(celery: Celery, settings: WorkerSettings) -> None:
-    """Define the task on ``celery``."""
+
+class Slot:
+    """A Celery child: it works on one job after another until it is told to end."""
+
+    def __init__(self, celery: Celery, settings: WorkerSettings) -> None:
+        """Keep what the jobs need."""
+        self._celery = celery
+        self._settings = settings
+        self._spare = Spare()
+        self._busy = self._stopping = False
+
+    def begin(self, **_: object) -> None:
+        """Heed being told to end, from the moment that the child is there, and have a trainer wait.
+
+        Celery passes SIGTERM and Ctrl-C on to its children under the name that REMAP_SIGTERM gives it.
+        """
+        for number in (signal.SIGTERM, signal.SIGQUIT):
+            signal.signal(number, self._stop)
+        self._prepare()
+
+    def train(self, project: str, job_id: str) -> None:
+        """Work on a job, if it still waits for somebody."""
+        ref = JobRef(project, job_id)
+        self._busy = True
+        try:
+            with contextlib.closing(connect(self._settings.redis_url)) as redis:
+                state = supervise(ref, self._settings, redis, self._spare, lambda: self._stopping)
+                if state is JobState.QUEUED:
+                    send(self._celery, ref, waiting_of(redis, ref))
+        except RedisError as error:  # the reaper finds out what became of the job
+            log.warning("queue_unreachable", job_id=job_id, error=str(error))
+        finally:
+            self._busy = False
+        if self._stopping:
+            _end()
+        self._prepare()
+
+    def _prepare(self) -> None:
+        if self._settings.warm_trainers:
+            self._spare.prepare()
+
+    def _stop(self, *_: object) -> None:
+        """Let the job be handed back, which ends the child; without one, end it."""
+        self._stopping = True
+        if not self._busy:
+            _end()
+
+
+def register(celery: Celery, settings: WorkerSettings) -> Slot:
+    """Define the task on ``celery``; return what runs it."""
+    slot = Slot(celery, settings)
 
     def train(project: str, job_id: str) -> None:
-        ref, redis = JobRef(project, job_id), connect(settings.redis_url)
-        if supervise(ref, settings, redis) is JobState.QUEUED:
-            send(celery, ref, queue_of(redis, ref))
+        slot.train(project, job_id)
 
     celery.task(train, name=TRAIN_TASK)
+    return slot
 
 
-def send(celery: Celery, ref: JobRef, queue: str) -> None:
-    """Ask the workers of ``queue`` to take a job."""
-    celery.send_task(TRAIN_TASK, args=[ref.project, ref.job_id], queue=queue)
+def send(celery: Celery, ref: JobRef, waiting: Waiting) -> None:
+    """Ask the workers of a queue to take a job."""
+    arguments, step = [ref.project, ref.job_id], waiting.priority.step
+    celery.send_task(TRAIN_TASK, args=arguments, queue=waiting.queue, priority=step, ignore_result=True)
 
 
-def queue_of(redis: Redis, ref: JobRef) -> str:
-    """Return the queue that a job belongs to."""
-    return queue_for(orjson.loads(str(redis.hget(ref.keys[0], "request")))["training"])
+def waiting_of(redis: Redis, ref: JobRef) -> Waiting:
+    """Return where the message of a job waits."""
+    return JobRequest.model_validate_json(str(redis.hget(ref.keys[0], "request"))).waiting
+
+
+def _end() -> None:
+    """End this process and no other: what Celery does at exit belongs to the parent."""
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    os._exit(0)

@@ -1,8 +1,8 @@
 """One job in one process: ``python -m workers.trainer``, started by the supervisor, which writes to its stdin.
 
-The first line of stdin says which job, under which token; every byte after it is a beat. When the beats stop
-(the supervisor is gone or stopped) or SIGTERM comes, a training writes its checkpoint and the process ends
-with ``STOPPED``. Everything else that can go wrong is written into the job's record before the process ends.
+It loads torch, then waits for its job. The first line of stdin says which, under which token; every byte after it is a
+beat. When the beats stop (the supervisor is gone or stopped) or SIGTERM comes, a training writes its checkpoint and
+the process ends with ``STOPPED``. Whatever else goes wrong is written into the job's record before the process ends.
 """
 
 from __future__ import annotations
@@ -13,19 +13,20 @@ import signal
 import threading
 import time
 import traceback
-from typing import NoReturn
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any, NoReturn
 
 import orjson
 from redis.exceptions import RedisError
 
-from models.contract.errors import LeaseLost, LecternError, TrainerCrashed
-from workers.claims import Claim, JobRef, connect
-from workers.logs import say
+from models.contract.errors import LeaseLost, LecternError, OutOfMemory, StoreUnavailable, TrainerCrashed
+from workers.claims import PATIENT_RETRIES, Claim, JobRef, connect
+from workers.logs import configure, say
 from workers.settings import WorkerSettings
 from workers.stop import STOPPED, Stop
 
-BEAT_TIMEOUT_SECONDS = 10.0
-STOP_LIMIT_SECONDS = 5.0
+FAILED = 1
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory")
 
 
@@ -34,41 +35,47 @@ def main() -> int:
     stop = Stop()
     signal.signal(signal.SIGTERM, stop.ask)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    order = orjson.loads(_first_line())
-    threading.Thread(target=_watch_beats, args=(stop,), daemon=True).start()
-    settings = WorkerSettings()
-    claim = Claim(connect(settings.redis_url), JobRef(order["project"], order["job"]), order["token"], order["attempt"])
-    try:
-        from workers.job import work  # noqa: PLC0415 - torch takes a second and a half; signals are heeded meanwhile
+    settings, orders = WorkerSettings(), SimpleQueue[dict[str, Any]]()
+    threading.Thread(target=_listen, args=(orders, stop, settings), daemon=True).start()
+    from workers import job  # noqa: PLC0415 - torch takes a second and a half; signals are heeded meanwhile
 
-        return 0 if work(claim, settings, stop) else STOPPED
+    job.warm_up(settings)
+    order = orders.get()
+    configure(settings.log_level, order["log_descriptor"])
+    redis = connect(settings.redis_url, PATIENT_RETRIES)
+    claim = Claim(redis, JobRef(order["project"], order["job"]), order["token"], order["attempt"])
+    try:
+        return 0 if job.work(claim, settings, stop) else STOPPED
     except LeaseLost as error:
         say(error.detail)
         return STOPPED
+    except StoreUnavailable as error:
+        return _fail(claim.stumble, error)
     except LecternError as error:
-        return _fail(claim, error)
+        return _fail(claim.fail, error)
     except RedisError as error:
         say(f"Redis does not answer ({type(error).__name__}); the job goes on from its checkpoint when it does")
         return STOPPED
     except Exception as error:  # noqa: BLE001 - the boundary of the process: the job must learn of every failure
         say(traceback.format_exc())
-        return _fail(claim, _crash(error))
+        return _fail(claim.fail, _crash(error))
 
 
-def _fail(claim: Claim, error: LecternError) -> int:
+def _fail(record: Callable[[LecternError], None], error: LecternError) -> int:
     say(f"{error.code}: {error.detail}")
     try:
-        claim.fail(error)
+        record(error)
     except (LeaseLost, RedisError) as lost:
         say(str(lost))
-    return 1
+    return FAILED
 
 
-def _crash(error: Exception) -> TrainerCrashed:
+def _crash(error: Exception) -> LecternError:
     """Return what the owner of the job is told; torch reports missing memory by a ``RuntimeError``."""
     text = str(error)
     if isinstance(error, MemoryError) or any(mark in text for mark in OUT_OF_MEMORY):
-        return TrainerCrashed("The trainer ran out of memory; lower training.batch_size or the model's size.")
+        where = "GPU" if "CUDA" in text else "machine"
+        return OutOfMemory(f"The {where} has too little memory; lower training.batch_size or the model's size.")
     first = text.splitlines()[0] if text else "no message"
     return TrainerCrashed(f"{type(error).__name__}: {first}. The job's log has the traceback.")
 
@@ -84,14 +91,15 @@ def _first_line() -> bytes:
     return bytes(line)
 
 
-def _watch_beats(stop: Stop) -> NoReturn:
-    """Stop the training when the supervisor's beats stop, and the process if it does not stop in time."""
+def _listen(orders: SimpleQueue[dict[str, Any]], stop: Stop, settings: WorkerSettings) -> NoReturn:
+    """Pass on the order, then stop the training when the beats stop, and the process if it does not stop in time."""
+    orders.put(orjson.loads(_first_line()))
     while True:
-        ready, _, _ = select.select([0], [], [], BEAT_TIMEOUT_SECONDS)
+        ready, _, _ = select.select([0], [], [], settings.beat_timeout_seconds())
         if not ready or not os.read(0, 4096):
             break
     stop.ask()
-    time.sleep(STOP_LIMIT_SECONDS)
+    time.sleep(settings.stop_limit_seconds())
     os._exit(STOPPED)
 
 

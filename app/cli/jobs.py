@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="List, show, watch, cancel and resume training jobs.", no_args_is_help=True)
 
+LOG_LINES_SHOWN = 20
+
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job.", autocompletion=completion.jobs)]
 RunningId = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job.", autocompletion=completion.running_jobs)]
 EndedId = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job.", autocompletion=completion.ended_jobs)]
@@ -130,6 +132,8 @@ def _show(job: Job, *, as_json: bool) -> None:
             ("job", job.id),
             ("state", str(job.state)),
             ("attempt", job.attempt),
+            ("priority", job.priority),
+            ("trainer", job.worker),
             ("family", job.family),
             ("dataset", job.dataset),
             ("model", job.model),
@@ -143,3 +147,7 @@ def _show(job: Job, *, as_json: bool) -> None:
             ("error", job.error.detail if job.error else None),
         ]
     )
+    if job.state == "failed" and job.log:
+        say("\nthe end of its log ('lectern jobs logs' has all of it)")
+        for line in job.log[-LOG_LINES_SHOWN:]:
+            say(f"  {line}")

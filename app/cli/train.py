@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -37,6 +37,10 @@ def train(
         str, typer.Option(help="Name of the model that gets a new version.", autocompletion=completion.models)
     ],
     assignments: Assignments = None,
+    priority: Annotated[
+        Literal["high", "normal", "low"],
+        typer.Option(help="Of the queued jobs, those of a higher priority are taken first."),
+    ] = "normal",
     url: Url = DEFAULT_URL,
     *,
     watching: Watch = False,
@@ -44,7 +48,7 @@ def train(
 ) -> None:
     """Train a FAMILY on a dataset; the result is a new version of the model."""
     settings = parse_settings(assignments or ())
-    submission = {"family": family, "dataset": dataset, "model": model, **settings}
+    submission = {"family": family, "dataset": dataset, "model": model, "priority": priority, **settings}
     with gateway(url) as client:
         job = client.submit(submission)
     follow(job.id, url, watching=watching, as_json=as_json)

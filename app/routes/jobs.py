@@ -89,7 +89,7 @@ async def jobs(
 @router.get("/v1/jobs/{job_id}", summary="Show a job", responses=documented(JobNotFound))
 async def job(services: Serving, job_id: str) -> Job:
     """Return one job."""
-    return await services.queue.read(job_id)
+    return await services.queue.show(job_id)
 
 
 @router.get(

@@ -30,6 +30,7 @@
     │   ├── TrainingDiverged     the loss is not finite
     │   ├── ExportFailed         a format cannot hold what the model does
     │   ├── ParityFailed         the exported graph disagrees with the trained model
+    │   ├── OutOfMemory          the training needs more memory than there is
     │   ├── TrainerCrashed       the trainer process ended without a word
     │   └── WorkerLost           the worker vanished and no attempt is left
     └── LeaseLost                a newer attempt owns the job; this writer must stop
@@ -334,6 +335,13 @@ class ParityFailed(JobFailure):
 
     code = "export_parity_failed"
     title = "Export disagrees with the trained model"
+
+
+class OutOfMemory(JobFailure):
+    """The training needs more memory than there is."""
+
+    code = "out_of_memory"
+    title = "Out of memory"
 
 
 class TrainerCrashed(JobFailure):

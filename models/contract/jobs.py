@@ -8,18 +8,18 @@ Hash ``job`` of one job, all values strings:
 ``request`` JSON of :class:`JobRequest` with every default filled in · ``state`` · ``attempt`` (0 before the
 first claim) · ``max_attempts`` · ``token`` of the present holder · ``lease_expires_ms`` (Redis clock) ·
 ``checkpoint`` path of the newest one in the store · ``created`` ``started`` ``finished`` (RFC 3339) ·
-``progress`` JSON · ``error`` JSON problem · ``last_problem`` the same, of the attempt that was the last one should the
-store hold no version · ``version`` ·
-``cancel_requested`` "1" once asked · ``publishing`` "1" past the point of no return · ``resumed_from`` job id ·
-``idempotency_key``.
+``progress`` JSON · ``error`` JSON problem · ``failure`` the same, of a trainer for which the job cannot be done ·
+``last_problem`` the same, of an attempt that another may follow · ``version`` · ``worker`` host and process id of the
+newest trainer · ``last_token`` of the last holder, whose late log lines are kept · ``handed_back`` number of attempts
+that ended because their worker was told to stop, which do not count · ``cancel_requested`` "1" once asked ·
+``publishing`` "1" past the point of no return · ``resumed_from`` job id · ``idempotency_key``.
 
 Events: ``state`` ``{"state", "attempt"}`` (a final one adds ``model``, ``version`` or ``error``) ·
-``progress`` :class:`Progress` · ``epoch`` ``{"epoch", "metrics"}`` · ``log`` ``{"line"}``.
+``progress`` :class:`Progress` · ``epoch`` ``{"epoch", "metrics"}`` · ``log`` ``{"line"}``; all with their ``attempt``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -36,6 +36,9 @@ CPU_QUEUE = "train.cpu"
 GPU_QUEUE = "train.gpu"
 QUEUES = (CPU_QUEUE, GPU_QUEUE)
 """Where messages wait. A job that asks for a GPU waits in the second until a worker that takes from it is there."""
+
+PRIORITY_SEPARATOR = "\x06\x16"
+"""Kombu's: a queue is a Redis list per priority, called by the queue, this and the step; the first has no suffix."""
 
 CHANGED_MODELS = "lectern:models-changed"
 """Channel on which ``{project}/{model}`` is published when versions or aliases change."""
@@ -58,6 +61,22 @@ class JobState(StrEnum):
 
 
 FINAL_STATES = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
+
+
+class Priority(StrEnum):
+    """Which of the queued jobs a free worker takes first; a running one is never interrupted for another."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+    @property
+    def step(self) -> int:
+        """The number that kombu's Redis transport knows it by; the lowest is taken first."""
+        return PRIORITY_STEPS[self]
+
+
+PRIORITY_STEPS = {Priority.HIGH: 0, Priority.NORMAL: 3, Priority.LOW: 6}
 
 
 class ExportOptions(Options):
@@ -89,6 +108,15 @@ class JobSubmission(Options):
     config: dict[str, JsonValue] = Field(default_factory=dict)
     training: dict[str, JsonValue] = Field(default_factory=dict)
     export: ExportOptions = ExportOptions()
+    priority: Priority = Field(
+        default=Priority.NORMAL, description="Queued jobs of a higher priority are taken first: high, normal or low."
+    )
+
+    @property
+    def waiting(self) -> Waiting:
+        """Where its message waits for a worker."""
+        queue = GPU_QUEUE if self.training.get("device") == "cuda" else CPU_QUEUE
+        return Waiting(queue, self.priority)
 
 
 class JobRequest(JobSubmission):
@@ -96,6 +124,24 @@ class JobRequest(JobSubmission):
 
     project: str
     dataset_digest: str
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Where the message of a job waits: the queue, ``train.gpu`` if it asks for a GPU by name, and the priority."""
+
+    queue: str
+    priority: Priority
+
+    @property
+    def key(self) -> str:
+        """The Redis list."""
+        return f"{self.queue}{PRIORITY_SEPARATOR}{self.priority.step}" if self.priority.step else self.queue
+
+
+def waiting_lists(queue: str) -> list[str]:
+    """Return the Redis lists of a queue, the one taken from first before the others."""
+    return [Waiting(queue, priority).key for priority in Priority]
 
 
 class Progress(Options):
@@ -145,12 +191,10 @@ class JobKeys:
 
 
 LOG_LINES = 10_000
+LOG_TAIL = 100
+"""Lines of the log that the job itself shows."""
+
 EVENTS_KEPT = 20_000
-
-
-def queue_for(training: Mapping[str, JsonValue]) -> str:
-    """Return the queue of a job with these training options: ``train.gpu`` when it asks for a GPU by name."""
-    return GPU_QUEUE if training.get("device") == "cuda" else CPU_QUEUE
 
 
 def broker_url(redis_url: str) -> str:

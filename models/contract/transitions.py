@@ -10,7 +10,12 @@ from __future__ import annotations
 MOVE = """
 local function move(id, state, moment, kept, data, problem)
   redis.call('HSET', KEYS[1], 'state', state)
-  if state ~= 'running' and state ~= 'exporting' then redis.call('HDEL', KEYS[1], 'token', 'lease_expires_ms') end
+  if state ~= 'running' and state ~= 'exporting' then
+    -- The last lines that its trainer wrote may come after it.
+    local token = redis.call('HGET', KEYS[1], 'token')
+    if token then redis.call('HSET', KEYS[1], 'last_token', token) end
+    redis.call('HDEL', KEYS[1], 'token', 'lease_expires_ms')
+  end
   if state == 'succeeded' or state == 'failed' or state == 'cancelled' then
     redis.call('HSET', KEYS[1], 'finished', moment)
     redis.call('SREM', KEYS[3], id)

@@ -15,7 +15,7 @@ import pytest
 from models.artifacts.datasets import Datasets
 from models.artifacts.store import ArtifactStore
 from models.catalog import Catalog
-from models.contract.jobs import CPU_QUEUE, JobKeys, JobRequest
+from models.contract.jobs import JobKeys, JobRequest
 from waiting import DEADLINE_SECONDS
 from workers.celery_app import make_celery
 from workers.claims import JobRef, connect
@@ -82,7 +82,7 @@ def test_ctrl_c_ends_a_worker_in_the_middle_of_a_job(alone: tuple[subprocess.Pop
         redis.hset(ref.keys[0], name, value)
     redis.sadd(JobKeys("default").active(), ref.job_id)
     celery = make_celery(WorkerSettings(redis_url=url))
-    send(celery, ref, CPU_QUEUE)
+    send(celery, ref, request.waiting)
     celery.close()
     wait_until(lambda: redis.hget(ref.keys[0], "progress") is not None)
     os.killpg(worker.pid, signal.SIGINT)

@@ -30,6 +30,7 @@ class Celery:
         kwargs: Mapping[str, object] | None = None,
         *,
         queue: str | None = None,
+        priority: int | None = None,
         ignore_result: bool = False,
         retry: bool = True,
         retry_policy: Mapping[str, float] | None = None,

@@ -6,5 +6,6 @@ class Signal:
     def connect(self, receiver: Callable[..., object]) -> object: ...
 
 heartbeat_sent: Signal
+worker_process_init: Signal
 worker_ready: Signal
 worker_shutdown: Signal

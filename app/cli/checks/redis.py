@@ -107,10 +107,10 @@ def clock(client: Redis) -> Finding:
 
 def workers(client: Redis) -> Iterator[Finding]:
     """Yield who takes jobs, and what waits for nobody."""
-    from models.contract.jobs import QUEUES  # noqa: PLC0415 - `lectern --help` needs no record of a job
+    from models.contract.jobs import QUEUES, waiting_lists  # noqa: PLC0415 - `lectern --help` needs no record of a job
 
     present = _present(client)
-    waiting = {queue: client.llen(queue) for queue in QUEUES}
+    waiting = {queue: sum(map(client.llen, waiting_lists(queue))) for queue in QUEUES}
     stuck = {
         queue: count for queue, count in waiting.items() if count and not any(queue in item.queues for item in present)
     }

@@ -11,7 +11,7 @@ import redis
 
 from app.dependencies import Services
 from app.queue import JobQueue
-from models.contract.jobs import CPU_QUEUE, GPU_QUEUE, JobKeys, JobRequest
+from models.contract.jobs import CPU_QUEUE, GPU_QUEUE, JobKeys, JobRequest, Priority, Waiting
 from unit.app.publishing import Publisher
 
 KEYS = JobKeys("default")
@@ -42,6 +42,10 @@ def _ids(text: str) -> list[str]:
     return [line.removeprefix("id: ") for line in text.splitlines() if line.startswith("id: ")]
 
 
+CPU = Waiting(CPU_QUEUE, Priority.NORMAL).key
+GPU = Waiting(GPU_QUEUE, Priority.NORMAL).key
+
+
 async def test_submitted_job_is_written_whole_and_a_worker_is_called(
     client: httpx.AsyncClient, redis_client: redis.Redis
 ) -> None:
@@ -56,7 +60,7 @@ async def test_submitted_job_is_written_whole_and_a_worker_is_called(
     assert request.dataset_digest.startswith("sha256:")
     assert (fields["state"], fields["attempt"], fields["max_attempts"]) == ("queued", "0", "5")
     assert redis_client.smembers(KEYS.active()) == {job["id"]}
-    message = orjson.loads(str(redis_client.lindex(CPU_QUEUE, 0)))
+    message = orjson.loads(str(redis_client.lindex(CPU, 0)))
     assert message["headers"]["task"] == "lectern.train"
     assert message["headers"]["argsrepr"] == f"['default', '{job['id']}']"
 
@@ -66,7 +70,7 @@ async def test_a_job_that_asks_for_a_gpu_waits_for_a_worker_that_has_one(
 ) -> None:
     """Any other goes where every worker looks."""
     await client.post("/v1/jobs", json={**BODY, "training": {"device": "cuda"}})
-    assert (redis_client.llen(GPU_QUEUE), redis_client.llen(CPU_QUEUE)) == (1, 0)
+    assert (redis_client.llen(GPU), redis_client.llen(CPU)) == (1, 0)
 
 
 async def test_idempotency_key_gives_the_same_job(client: httpx.AsyncClient, redis_client: redis.Redis) -> None:
@@ -76,7 +80,7 @@ async def test_idempotency_key_gives_the_same_job(client: httpx.AsyncClient, red
     assert {answer.status_code for answer in answers} == {202}
     assert len({answer.json()["id"] for answer in answers}) == 1
     assert redis_client.zcard(KEYS.index()) == 1
-    assert redis_client.llen(CPU_QUEUE) == 1
+    assert redis_client.llen(CPU) == 1
 
 
 async def test_idempotency_key_with_another_body_is_a_conflict(client: httpx.AsyncClient) -> None:
@@ -345,7 +349,7 @@ async def test_redis_away_is_unavailable_soon_and_predictions_go_on(
 ) -> None:
     """Only what needs the queue fails."""
     publisher.publish()
-    object.__setattr__(services, "queue", JobQueue("unix:///nowhere/redis.sock", "default"))
+    object.__setattr__(services, "queue", JobQueue("unix:///nowhere/redis.sock", "default", 5))
     for method, path, body in (
         ("GET", "/v1/jobs", None),
         ("POST", "/v1/jobs", BODY),

@@ -6,11 +6,15 @@ import base64
 from typing import Any
 
 import orjson
+import pytest
 import redis
-from celery import Celery
 
 from app.messages import task_message
-from models.contract.jobs import broker_url
+from models.contract.jobs import Priority, Waiting
+from workers.celery_app import make_celery
+from workers.claims import JobRef
+from workers.settings import WorkerSettings
+from workers.tasks import send
 
 ARGUMENTS = ["default", "job_1"]
 OF_CHANCE = ("id", "root_id", "correlation_id", "delivery_tag", "origin", "reply_to")
@@ -26,10 +30,12 @@ def _comparable(message: bytes) -> dict[str, Any]:
     return {**found, "body": orjson.loads(base64.b64decode(found["body"]))}
 
 
-def test_message_is_what_celery_sends(redis_server: str, redis_client: redis.Redis) -> None:
-    """Field by field, but for ids and fields that hold nothing."""
-    celery = Celery("lectern", broker=broker_url(redis_server), set_as_current=False)
-    celery.send_task("lectern.train", args=ARGUMENTS, queue="train.cpu", ignore_result=True)
-    sent: Any = redis_client.lpop("train.cpu")
+@pytest.mark.parametrize("priority", list(Priority))
+def test_message_is_what_celery_sends(redis_server: str, redis_client: redis.Redis, priority: Priority) -> None:
+    """Field by field, but for ids and fields that hold nothing; and in the list where Celery puts it."""
+    waiting = Waiting("train.cpu", priority)
+    celery = make_celery(WorkerSettings(redis_url=redis_server))
+    send(celery, JobRef(*ARGUMENTS), waiting)
+    sent: Any = redis_client.lpop(waiting.key)
     celery.close()
-    assert _comparable(task_message("lectern.train", ARGUMENTS, "train.cpu")) == _comparable(sent.encode())
+    assert _comparable(task_message("lectern.train", ARGUMENTS, waiting)) == _comparable(sent.encode())

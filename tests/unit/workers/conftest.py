@@ -11,7 +11,7 @@ import pytest
 from redis import Redis
 
 from app.cli.embedded_redis import find_server
-from models.contract.jobs import JobKeys, JobRequest
+from models.contract.jobs import JobKeys, JobRequest, Priority
 from workers.claims import JobRef, connect
 
 
@@ -41,13 +41,16 @@ def redis(redis_url: str) -> Iterator[Redis]:
 def submit(redis: Redis) -> Callable[..., JobRef]:
     """Return a function that records a queued job."""
 
-    def record(job_id: str = "job_1", device: str = "auto", **fields: str) -> JobRef:
+    def record(
+        job_id: str = "job_1", device: str = "auto", priority: Priority = Priority.NORMAL, **fields: str
+    ) -> JobRef:
         ref = JobRef("default", job_id)
         request = JobRequest(
             family="mlp",
             dataset="digits",
             model="digits",
             training={"device": device},
+            priority=priority,
             project="default",
             dataset_digest="sha256:" + "0" * 64,
         )

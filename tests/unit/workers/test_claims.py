@@ -62,7 +62,7 @@ def test_a_lost_claim_can_write_nothing(redis: Redis, submit: Submit) -> None:
         old.publishing,
         lambda: old.succeed("digits", 1),
         lambda: old.fail(TrainingDiverged("no")),
-        old.cancelled,
+        lambda: old.stumble(LOST),
     ]
     before = redis.hgetall(ref.keys[0]), redis.xlen(ref.keys[1])
     for write in writes:
@@ -88,6 +88,71 @@ def test_the_last_attempt_lost_fails_the_job(redis: Redis, submit: Submit) -> No
     assert orjson.loads(redis.hget(ref.keys[0], "error") or "{}")["code"] == "worker_lost"
     assert events(redis, ref)[-1][1]["error"] == LOST.problem()
     assert not redis.smembers(JobKeys("default").active())
+
+
+def test_a_job_that_cannot_be_done_fails_at_its_first_attempt_with_its_own_reason(redis: Redis, submit: Submit) -> None:
+    ref = submit()
+    claim = take(redis, ref)
+    claim.fail(TrainingDiverged("loss became nan at step 7"))
+    assert claim.release(LOST) is JobState.FAILED
+    assert events(redis, ref)[-1][1]["error"] == TrainingDiverged("loss became nan at step 7").problem()
+
+
+def test_a_job_that_fails_while_it_is_cancelled_is_cancelled(redis: Redis, submit: Submit) -> None:
+    ref = submit()
+    claim = take(redis, ref)
+    redis.hset(ref.keys[0], "cancel_requested", "1")
+    claim.fail(TrainingDiverged("no"))
+    assert claim.release(LOST) is JobState.CANCELLED
+    assert redis.hget(ref.keys[0], "error") is None
+
+
+def test_the_last_of_several_stumbles_is_the_reason(redis: Redis, submit: Submit) -> None:
+    """What an earlier attempt said does not stick to the job."""
+    ref = submit()
+    first = take(redis, ref)
+    first.stumble(TrainingDiverged("first"))
+    assert first.release(LOST) is JobState.QUEUED
+    second = take(redis, ref)
+    assert second.release(LOST) is JobState.FAILED
+    assert orjson.loads(redis.hget(ref.keys[0], "error") or "{}")["code"] == "worker_lost"
+
+
+def test_an_attempt_handed_back_does_not_count(redis: Redis, submit: Submit) -> None:
+    """A worker can be restarted as often as one likes; numbers of attempts go on all the same."""
+    ref = submit()
+    for attempt in range(1, 6):
+        claim = take(redis, ref)
+        assert claim.attempt == attempt
+        assert claim.release(LOST, handed_back=True) is JobState.QUEUED
+    for expected in (JobState.QUEUED, JobState.FAILED):
+        assert take(redis, ref).release(LOST) is expected
+
+
+def test_events_name_the_attempt_that_they_are_of(redis: Redis, submit: Submit) -> None:
+    ref = submit()
+    take(redis, ref).release(LOST)
+    claim = take(redis, ref)
+    claim.progress(Progress(step=3))
+    claim.epoch(1, {"loss": 1.0})
+    claim.log("line")
+    told = [(kind, data["attempt"]) for kind, data in events(redis, ref)]
+    assert told[-4:] == [("state", 2), ("progress", 2), ("epoch", 2), ("log", 2)]
+
+
+def test_the_last_lines_of_a_trainer_are_kept_after_its_end_and_told_to_nobody(redis: Redis, submit: Submit) -> None:
+    """The stream of events ends with the last state; a new attempt shuts the log of the one before."""
+    ref = submit()
+    first = take(redis, ref)
+    first.release(LOST)
+    first.log("traceback of the first")
+    second = take(redis, ref)
+    with pytest.raises(LeaseLost):
+        first.log("too late")
+    second.release(LOST)
+    second.log("traceback of the second")
+    assert redis.lrange(ref.keys[3], 0, -1) == ["traceback of the first", "traceback of the second"]
+    assert events(redis, ref)[-1][1]["state"] == "failed"
 
 
 def test_a_job_lost_while_being_cancelled_is_cancelled(redis: Redis, submit: Submit) -> None:

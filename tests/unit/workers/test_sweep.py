@@ -14,7 +14,7 @@ from redis import Redis
 from models.artifacts.store import ArtifactStore
 from models.artifacts.versions import Versions
 from models.contract.errors import LeaseLost, ModelNotFound, TrainerCrashed
-from models.contract.jobs import CPU_QUEUE, GPU_QUEUE, JobKeys
+from models.contract.jobs import CPU_QUEUE, GPU_QUEUE, JobKeys, Priority, Waiting
 from models.contract.manifest import DatasetReference, Manifest, Probe
 from workers.celery_app import make_celery
 from workers.claims import Claim, JobRef
@@ -24,6 +24,8 @@ from workers.settings import WorkerSettings
 Submit = Callable[..., JobRef]
 Sweep = Callable[[], None]
 HOUR = 3600.0
+CPU = Waiting(CPU_QUEUE, Priority.NORMAL).key
+GPU = Waiting(GPU_QUEUE, Priority.NORMAL).key
 
 
 @pytest.fixture
@@ -101,7 +103,47 @@ def test_the_reaper_sends_one_message_for_a_queued_job_that_has_none(redis: Redi
     submit("job_1")
     once()
     once()
-    assert redis.llen(CPU_QUEUE) == 1
+    assert redis.llen(CPU) == 1
+
+
+def test_the_reaper_sees_which_of_many_queued_jobs_has_no_message(redis: Redis, submit: Submit, once: Sweep) -> None:
+    """Those of others that wait do not hide it."""
+    for number in range(3):
+        submit(f"job_{number}")
+    once()
+    lost = redis.lindex(CPU, 1)
+    assert lost is not None
+    redis.lrem(CPU, 1, lost)
+    once()
+    assert redis.llen(CPU) == 3
+    assert lost not in redis.lrange(CPU, 0, -1)
+
+
+@pytest.mark.parametrize("priority", list(Priority))
+def test_a_message_sent_again_keeps_its_priority(redis: Redis, submit: Submit, once: Sweep, priority: Priority) -> None:
+    submit("job_1", priority=priority)
+    once()
+    assert redis.llen(Waiting(CPU_QUEUE, priority).key) == 1
+
+
+def test_a_lapsed_lease_can_still_be_renewed_after_nobody_could_look(
+    redis: Redis, celery: Celery, submit: Submit, tmp_path: Path
+) -> None:
+    """Redis was away, or the machine slept: the worker is as well as the reaper is."""
+    ref = submit()
+    claim = take(redis, ref)
+    lapse(redis, ref)
+    sweep(redis, celery, tmp_path.as_uri(), lenient=True)
+    assert claim.renew(HOUR) is False
+    assert shown(redis, ref)[0] == "running"
+
+
+def test_a_record_that_cannot_be_read_holds_up_no_other(redis: Redis, submit: Submit, once: Sweep) -> None:
+    redis.hset(submit("job_1").keys[0], "request", '{"of": "another Lectern"}')
+    redis.sadd(JobKeys("default").active(), "job_2")  # its record is gone
+    submit("job_3")
+    once()
+    assert redis.llen(CPU) == 1
 
 
 def test_the_reaper_requeues_a_lost_job_and_sends_its_message(redis: Redis, submit: Submit, once: Sweep) -> None:
@@ -110,7 +152,7 @@ def test_the_reaper_requeues_a_lost_job_and_sends_its_message(redis: Redis, subm
     lapse(redis, ref)
     once()
     assert shown(redis, ref)[0] == "queued"
-    assert redis.llen(CPU_QUEUE) == 1
+    assert redis.llen(CPU) == 1
 
 
 def test_the_reaper_sends_a_job_that_asks_for_a_gpu_to_the_workers_that_have_one(
@@ -121,7 +163,7 @@ def test_the_reaper_sends_a_job_that_asks_for_a_gpu_to_the_workers_that_have_one
     once()
     submit("job_2")
     once()
-    assert (redis.llen(GPU_QUEUE), redis.llen(CPU_QUEUE)) == (1, 1)
+    assert (redis.llen(GPU), redis.llen(CPU)) == (1, 1)
 
 
 @pytest.mark.parametrize("attempts", [1, 2])
@@ -136,7 +178,7 @@ def test_a_job_whose_version_is_published_succeeds(
     once()
     assert shown(redis, ref) == ("succeeded", "2")
     assert not redis.smembers(JobKeys("default").active())
-    assert redis.llen(CPU_QUEUE) == 0
+    assert redis.llen(CPU) == 0
 
 
 def test_a_job_that_was_queued_again_before_its_version_appeared_succeeds(
