@@ -108,9 +108,17 @@ class Claim:
         """Extend the lease; return whether the owner asked for cancellation."""
         return self._fenced(scripts.RENEW, int(lease_seconds * 1000)) == 1
 
-    def cancel_requested(self) -> bool:
-        """Return whether the owner asked for cancellation, without extending the lease."""
-        return self.field("cancel_requested") == "1"
+    def look(self) -> tuple[JobState, bool]:
+        """Return the state of the job and whether its owner asked for cancellation.
+
+        Raises:
+            LeaseLost: there is no such job any more.
+        """
+        state, asked = cast("list[str | None]", self._redis.hmget(self.ref.keys[0], ("state", "cancel_requested")))
+        if state is None:
+            message = f"The record of job {self.ref.job_id} is gone; its attempt {self.attempt} stops."
+            raise LeaseLost(message)
+        return JobState(state), asked == "1"
 
     def progress(self, progress: Progress) -> None:
         """Record and announce how far the job is."""

@@ -51,17 +51,20 @@ def supervise(
         spare.give_back(trainer)
         log.info("job_not_queued", job_id=ref.job_id)
         return None
-    return _Supervision(claim, trainer, settings, stopping).run()
+    return _Supervision(claim, trainer, settings, spare, stopping).run()
 
 
 class _Supervision:
     """What goes on around one trainer."""
 
-    def __init__(self, claim: Claim, trainer: Trainer, settings: WorkerSettings, stopping: Callable[[], bool]) -> None:
+    def __init__(
+        self, claim: Claim, trainer: Trainer, settings: WorkerSettings, spare: Spare, stopping: Callable[[], bool]
+    ) -> None:
         self._claim = claim
         self._trainer = trainer
         self._process = trainer.process
         self._settings = settings
+        self._spare = spare
         self._stopping = stopping
         self._kill_at: float | None = None
         self._over = threading.Event()
@@ -108,7 +111,7 @@ class _Supervision:
                 if moment - renewal >= lease / RENEWALS_PER_LEASE:
                     self._claim.renew(lease)
                     renewal = moment
-                self._end_if_asked(moment)
+                self._heed(moment)
             except LeaseLost:
                 _kill(self._process)
                 break
@@ -120,14 +123,15 @@ class _Supervision:
                 self._process.wait(POLL_SECONDS)
         return status if status is not None else self._process.wait()
 
-    def _end_if_asked(self, moment: float) -> None:
+    def _heed(self, moment: float) -> None:
         """Stop the trainer once its worker stops or the owner of the job cancels it."""
-        if self._kill_at is not None:
-            return
-        if self._stopping():
+        state, cancelled = self._claim.look()
+        if self._kill_at is None and self._stopping():
             self._stop(moment + self._settings.worker_grace_seconds, "the worker stops")
-        elif self._claim.cancel_requested():
+        elif self._kill_at is None and cancelled:
             self._stop(moment + self._settings.stop_grace_seconds, "cancelled")
+        elif state is JobState.EXPORTING and self._settings.warm_trainers and not self._stopping():
+            self._spare.prepare()  # training is over: the next job's trainer can load what it needs
 
     def _stop(self, kill_at: float, reason: str) -> None:
         log.info("trainer_stopping", job_id=self._claim.ref.job_id, reason=reason)

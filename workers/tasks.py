@@ -29,21 +29,21 @@ class Slot:
         self._celery = celery
         self._settings = settings
         self._spare = Spare()
-        self._busy = self._stopping = False
+        self._stopping = False
 
     def begin(self, **_: object) -> None:
-        """Heed being told to end, from the moment that the child is there, and have a trainer wait.
-
-        Celery passes SIGTERM and Ctrl-C on to its children under the name that REMAP_SIGTERM gives it.
-        """
-        for number in (signal.SIGTERM, signal.SIGQUIT):
-            signal.signal(number, self._stop)
-        self._prepare()
+        """Have a trainer wait, from the moment that the child is there."""
+        if self._settings.warm_trainers:
+            self._spare.prepare()
 
     def train(self, project: str, job_id: str) -> None:
-        """Work on a job, if it still waits for somebody."""
+        """Work on a job, if it still waits for somebody.
+
+        Celery passes on SIGTERM and Ctrl-C as SIGQUIT (REMAP_SIGTERM). It would end the child at once; during a job it
+        lets the job be handed back first.
+        """
         ref = JobRef(project, job_id)
-        self._busy = True
+        before = signal.signal(signal.SIGQUIT, self._stop)
         try:
             with contextlib.closing(connect(self._settings.redis_url)) as redis:
                 state = supervise(ref, self._settings, redis, self._spare, lambda: self._stopping)
@@ -51,21 +51,13 @@ class Slot:
                     send(self._celery, ref, waiting_of(redis, ref))
         except RedisError as error:  # the reaper finds out what became of the job
             log.warning("queue_unreachable", job_id=job_id, error=str(error))
-        finally:
-            self._busy = False
         if self._stopping:
             _end()
-        self._prepare()
-
-    def _prepare(self) -> None:
-        if self._settings.warm_trainers:
-            self._spare.prepare()
+        signal.signal(signal.SIGQUIT, before)
+        self.begin()
 
     def _stop(self, *_: object) -> None:
-        """Let the job be handed back, which ends the child; without one, end it."""
         self._stopping = True
-        if not self._busy:
-            _end()
 
 
 def register(celery: Celery, settings: WorkerSettings) -> Slot:

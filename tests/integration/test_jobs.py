@@ -54,6 +54,21 @@ def test_two_jobs_queue_behind_one_worker_and_both_finish(stack: StackClient) ->
     assert str(first.finished) <= str(last.started)
 
 
+def test_a_free_worker_takes_the_job_of_the_highest_priority_first(stack: StackClient) -> None:
+    """Those of equal priority in the order of their submission; what runs is not interrupted."""
+    busy = submit(stack, "busy", **LONG)
+    wait_for(stack, busy.id, training)
+    body: dict[str, Any] = {"family": "mlp", "dataset": "digits", "training": {"epochs": 1}}
+    priorities = ("low", "normal", "high", "high")
+    jobs = [
+        stack.submit(body | {"model": f"place-{place}", "priority": priority})
+        for place, priority in enumerate(priorities)
+    ]
+    stack.cancel(busy.id)
+    ended = [wait_for(stack, job.id) for job in jobs]
+    assert sorted(range(4), key=lambda place: str(ended[place].started)) == [2, 3, 1, 0]
+
+
 def test_events_go_on_after_the_last_one_seen_without_gap_or_repeat(stack: StackClient) -> None:
     job = submit(stack, "events", epochs=30)
     seen = list(islice(stack.events(job.id), 5))
@@ -125,6 +140,8 @@ def test_a_job_that_diverges_fails_with_its_reason(stack: StackClient) -> None:
     assert job.error is not None
     assert job.error.code == "training_diverged"
     assert "lower training.learning_rate" in str(job.error.detail)
+    assert job.log is not None
+    assert job.log[-1].startswith("training_diverged: ")
     with pytest.raises(ClientError) as missing:
         stack.model("diverged")
     assert missing.value.status == 404

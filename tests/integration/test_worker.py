@@ -35,6 +35,8 @@ def alone(stack: StackClient) -> Iterator[tuple[subprocess.Popen[bytes], dict[st
         "LECTERN_REDIS_URL": stack.redis_url.replace("db=0", "db=1"),
         "LECTERN_STORE_URL": (stack.home / "alone").as_uri(),
     }
+    with connect(environment["LECTERN_REDIS_URL"]) as redis:
+        redis.flushdb()
     command = [sys.executable, "-m", "workers"]
     with subprocess.Popen(
         command, env=os.environ | environment, start_new_session=True, stdout=subprocess.DEVNULL
@@ -69,7 +71,11 @@ def test_a_reaper_that_was_killed_is_replaced(alone: tuple[subprocess.Popen[byte
     wait_until(lambda: bool(reapers(worker) - {first}))
 
 
-def test_ctrl_c_ends_a_worker_in_the_middle_of_a_job(alone: tuple[subprocess.Popen[bytes], dict[str, str]]) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_worker_told_to_stop_hands_its_job_back(
+    alone: tuple[subprocess.Popen[bytes], dict[str, str]], number: signal.Signals
+) -> None:
+    """With a checkpoint of that moment, a message for the next worker, and all attempts left."""
     worker, environment = alone
     url, store = environment["LECTERN_REDIS_URL"], environment["LECTERN_STORE_URL"]
     digest = Datasets(ArtifactStore(store), Catalog()).record("digits").digest
@@ -85,8 +91,12 @@ def test_ctrl_c_ends_a_worker_in_the_middle_of_a_job(alone: tuple[subprocess.Pop
     send(celery, ref, request.waiting)
     celery.close()
     wait_until(lambda: redis.hget(ref.keys[0], "progress") is not None)
-    os.killpg(worker.pid, signal.SIGINT)
+    os.killpg(worker.pid, number)
     worker.wait(LIMIT_SECONDS)
+    record = redis.hgetall(ref.keys[0])
+    assert (record["state"], record["attempt"], record["handed_back"]) == ("queued", "1", "1")
+    assert ArtifactStore(store).exists(record["checkpoint"])
+    assert redis.llen(request.waiting.key) == 1
     redis.close()
 
 
