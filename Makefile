@@ -26,7 +26,7 @@ $(INSTALLED): pyproject.toml
 		echo "Lectern needs Python 3.11 or newer; $(PYTHON) is $$("$(PYTHON)" --version 2>&1)."; \
 		echo "Install one and say: make setup PYTHON=/path/to/python3.11"; exit 1; }
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable '.[train,dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable '.[train,dev,emulators]'
 	@touch $(INSTALLED)
 
 .PHONY: demo
