@@ -72,6 +72,10 @@ bench-gateway: $(INSTALLED) ## Measure how soon the gateway is ready and how muc
 bench-uploads: $(INSTALLED) ## Measure an upload of 60,000 pictures, and predictions during an upload of 1 GB.
 	$(BIN)/python -m benchmarks.uploads
 
+.PHONY: bench-jobs
+bench-jobs: $(INSTALLED) ## Measure how soon a job begins and what its supervision costs.
+	$(BIN)/python -m benchmarks.jobs
+
 .PHONY: bench-shell
 bench-shell: $(INSTALLED) ## Measure the way from an upload to a served answer by the commands of lectern.
 	$(BIN)/python -m benchmarks.shell
