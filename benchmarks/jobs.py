@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,7 @@ def _seconds_to_first_step(client: Client) -> float:
 def _overhead(files: Mapping[str, Path], rounds: int, epochs: int) -> bool:
     """Print the seconds of training as a job and alone; return whether the median ratio is within ``OVERHEAD``."""
     with _stack({"LECTERN_TRAINER_THREADS": "1", "LECTERN_WARM_TRAINERS": "0"}) as (stack, client):
-        client.add_dataset("mnist", "images", files)
+        client.add_dataset("mnist", "images", files, {})
         training = {"epochs": epochs, "seed": 0}
         job = {"family": "mlp", "dataset": "mnist", "model": "mnist", "config": CONFIG, "training": training}
         ratios: list[float] = []
@@ -142,7 +142,7 @@ def _alone(stack: Stack, training: Mapping[str, Any]) -> float:
 
 
 @contextmanager
-def _stack(environment: Mapping[str, str]) -> Iterator[tuple[Stack, Client]]:
+def _stack(environment: Mapping[str, str]) -> Generator[tuple[Stack, Client]]:
     with tempfile.TemporaryDirectory() as folder, LogFiles(Path(folder) / "logs") as logs:
         own = {"LECTERN_STORE_URL": (Path(folder) / "store").as_uri(), **environment}
         options = StackOptions(Path(folder), free_address("127.0.0.1", 0), environment=own)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -93,7 +93,7 @@ def test_a_worker_told_to_stop_hands_its_job_back(
     wait_until(lambda: redis.hget(ref.keys[0], "progress") is not None)
     os.killpg(worker.pid, number)
     worker.wait(LIMIT_SECONDS)
-    record = redis.hgetall(ref.keys[0])
+    record: Any = redis.hgetall(ref.keys[0])
     assert (record["state"], record["attempt"], record["handed_back"]) == ("queued", "1", "1")
     assert ArtifactStore(store).exists(record["checkpoint"])
     assert redis.llen(request.waiting.key) == 1
