@@ -69,6 +69,8 @@ def work(claim: Claim, settings: WorkerSettings, stop: Stop) -> bool:
     if not outcome.finished or stop():
         say("stopped; the checkpoint is kept")
         return False
+    if outcome.ended == "max_seconds":
+        say(f"training.max_seconds ({options.max_seconds:g} s) are over; what was learnt is published")
     seconds["train"] = time.monotonic() - started - seconds["load"]
     stop.can_save = False
     claim.exporting()

@@ -142,6 +142,7 @@ def publish(finished: Finished, exported: Exported, claim: Claim, versions: Vers
         duration_seconds=finished.seconds | {"evaluate": time.monotonic() - started},
         metrics=metrics,
         curves=finished.outcome.curves,
+        ended=finished.outcome.ended,
         parity={name: part.served.parity for name, part in exported.parts.items()},
         parts=parts,
         probe=Probe(path=probe_path, sha256=hashlib.sha256(exported.probe).hexdigest()),

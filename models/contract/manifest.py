@@ -9,6 +9,7 @@ from pydantic import Field, JsonValue
 from models.contract.config import Name, Options
 from models.contract.task import ServedModel
 from models.contract.tensors import PartSignature
+from models.contract.training import Ended
 
 
 class PartFile(Options):
@@ -53,7 +54,8 @@ class Manifest(Options):
     """One version of a model, whole. What has no manifest does not exist.
 
     ``metrics`` are computed from the exported parts through the task's codec; ``parity`` is the largest
-    difference between exported and trained per part and output; ``curves`` has one point per epoch.
+    difference between exported and trained per part and output; ``curves`` has one point per epoch; ``ended`` says why
+    the training ended, null in versions from before this was kept.
     """
 
     model: Name
@@ -72,6 +74,7 @@ class Manifest(Options):
     duration_seconds: dict[str, float]
     metrics: dict[str, dict[str, float]]
     curves: list[dict[str, float]]
+    ended: Ended | None = None
     parity: dict[str, dict[str, float]]
     parts: dict[str, Part]
     probe: Probe

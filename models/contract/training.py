@@ -16,6 +16,8 @@ from models.contract.errors import ValidationFailed
 
 Optimizer = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam"]
 Schedule = Literal["constant", "linear", "cosine", "one_cycle"]
+Ended = Literal["plan", "early_stopping", "max_seconds"]
+"""Why a training ended: all its epochs were done, or a rule among its options ended it before."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,12 @@ class TrainingOptions(Options):
         default="auto", description="Where to train; auto takes a GPU if there is one."
     )
     devices: Literal[1] = Field(default=1, description="Number of devices.")
+    max_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        description="Seconds of training, summed over attempts, after which it ends at the next step and what was "
+        "learnt is published; a resumed job begins to count anew. No limit when null.",
+    )
 
     def plan(self, examples: int) -> Plan:
         """Return how a training split of ``examples`` is gone through: here one step over all of it."""

@@ -127,6 +127,16 @@ def test_a_job_that_stopped_early_goes_on_when_it_is_resumed(stack: StackClient)
     assert resumed.progress.epoch >= first.progress.epoch + 2
 
 
+def test_a_job_whose_seconds_are_over_is_published_and_can_go_on(stack: StackClient) -> None:
+    first = wait_for(stack, submit(stack, "hasty", epochs=100_000, max_seconds=1.0).id)
+    assert first.state is JobState.SUCCEEDED
+    assert stack.version("hasty", 1).sent()["ended"] == "max_seconds"
+    assert "training.max_seconds (1 s) are over" in stack.logs(first.id)
+    resumed = wait_for(stack, stack.resume(first.id, {"max_seconds": 2.0}).id)
+    assert (resumed.state, resumed.version) == (JobState.SUCCEEDED, 2)
+    assert resumed.progress.step > first.progress.step
+
+
 def test_a_job_that_diverges_fails_with_its_reason(stack: StackClient) -> None:
     body = {
         "family": "mlp",

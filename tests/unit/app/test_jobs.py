@@ -288,6 +288,8 @@ async def test_resume_makes_a_new_job_from_the_old_request(
         ("succeeded", 3, 9, 2, 422),
         ("succeeded", 3, 9, 4, 202),
         ("succeeded", 2, 6, 3, 202),  # stopped early
+        ("succeeded", 1, 5, 3, 202),  # its seconds were over
+        ("succeeded", 1, 5, 1, 422),
         ("failed", 3, 9, 3, 202),  # all done, and not exported
         ("cancelled", 2, 7, 2, 422),
         ("cancelled", 2, 7, 3, 202),
@@ -307,7 +309,7 @@ async def test_resume_needs_something_to_do(
     if status == 422:
         (error,) = answer.json()["errors"]
         assert error["pointer"] == "/training/epochs"
-        assert f"{epoch} epochs were done already" in error["detail"]
+        assert f"{epoch} epoch{' was' if epoch == 1 else 's were'} done already" in error["detail"]
 
 
 async def test_jobs_are_counted_by_state(client: httpx.AsyncClient, redis_client: redis.Redis) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import pytest
@@ -168,3 +168,60 @@ def test_a_run_continued_with_another_penalty_takes_it(content: Content) -> None
         sum(float(weight.square().sum()) for weight in parameters(run) if weight.ndim > 1) for run in (plain, decayed)
     ]
     assert norms[1] < norms[0]
+
+
+def seconds() -> Callable[[], float]:
+    """Return a clock that is a second further at each look."""
+    ticks = iter(range(1_000_000))
+    return lambda: float(next(ticks))
+
+
+def test_a_run_ends_when_its_seconds_are_over_and_says_where_it_was(content: Content) -> None:
+    notes = Notes()
+    run = prepared(content, epochs=1_000, max_seconds=120.0)
+    outcome = train(run, notes, clock=seconds())
+    (step, _), last = notes.saved[-1], notes.seen[-1]
+    assert (outcome.ended, outcome.finished) == ("max_seconds", True)
+    assert step == last.step < 120
+    assert step % 13 != 0, "this is about a run that ends in mid-epoch"
+    assert [point["epoch"] for point in outcome.curves] == list(range(1, 1 + step // 13))
+    assert last.eta_seconds == 0.0
+    short = train(prepared(content, max_seconds=1e-9), Notes(), clock=seconds())
+    assert [point["epoch"] for point in short.curves] == [1 / 13]
+    assert {"loss", "validation_loss"} < set(short.curves[0])
+
+
+def test_a_run_within_its_seconds_ends_as_planned(content: Content) -> None:
+    assert train(prepared(content, max_seconds=1e6), Notes()).ended == "plan"
+
+
+def test_the_seconds_of_all_attempts_count_and_those_of_another_job_do_not(content: Content) -> None:
+    first, options = Notes(), {"epochs": 1_000, "max_seconds": 100.0}
+    train(prepared(content, **options), first, clock=seconds())  # type: ignore[arg-type]
+    over = prepared(content, **options)  # type: ignore[arg-type]
+    again = Notes()
+    assert train(over, again, resume=first.state(-1), clock=seconds()).ended == "max_seconds"
+    assert again.saved[-1][0] == first.saved[-1][0], "lost while it was exported, it does not train on"
+    further = Notes()
+    taken_up = prepared(content, **options)  # type: ignore[arg-type]
+    assert train(taken_up, further, resume=handed_over(first.state(-1)), clock=seconds()).ended == "max_seconds"
+    assert further.saved[-1][0] >= 2 * first.saved[-1][0] - 3
+
+
+def test_a_run_that_its_seconds_ended_goes_on_as_if_it_had_had_more(content: Content) -> None:
+    notes, whole = Notes(), prepared(content)
+    wanted = train(whole, Notes())
+    assert train(prepared(content, max_seconds=60.0), notes, clock=seconds()).ended == "max_seconds"
+    further = prepared(content)
+    outcome = train(further, Notes(), resume=handed_over(notes.state(-1)))
+    assert outcome.curves == wanted.curves
+    assert all(torch.equal(one, other) for one, other in zip(parameters(whole), parameters(further), strict=True))
+
+
+def test_with_early_stopping_the_seconds_leave_the_best_parameters(content: Content) -> None:
+    options = {"learning_rate": 0.3, "schedule": "constant", "early_stopping": {"patience": 1_000}}
+    run = prepared(content, epochs=1_000, max_seconds=700.0, **options)  # type: ignore[arg-type]
+    losses = [point["validation_loss"] for point in train(run, Notes(), clock=seconds()).curves]
+    assert losses[-1] > min(losses)
+    assert run.validation is not None
+    assert math.isclose(run.family.evaluate(run.module, run.validation)["loss"], min(losses), rel_tol=1e-6)
