@@ -14,7 +14,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import torch
@@ -24,9 +24,20 @@ from models.contract.errors import TrainingDiverged
 from models.contract.jobs import Progress
 from models.contract.training import EarlyStopping, Ended, Plan, TrainingOptions
 from models.family import Examples, Family, Learner, State
+from workers.position import Pace, Position
 
 REPORT_SECONDS = 0.25
 EPOCH_SEED_STRIDE = 1_000_003
+
+EXPLOSION = 1_000.0
+"""A ``loss`` this many times its first value, or this many nats where that is below one, has exploded.
+
+No sound run comes near: a likelihood of images starts at hundreds of nats and falls, a classifier that is sure and
+wrong pays some tens, and what has no metric ``loss``, such as two networks against one another, is left alone.
+"""
+
+EXPLODED_STEPS = 10
+"""Steps in a row, or an epoch of fewer, that must be beyond it; an odd batch, or a leap that is taken back, is none."""
 
 
 class Observer(Protocol):
@@ -54,21 +65,6 @@ class Run:
     options: TrainingOptions
     plan: Plan
     device: torch.device
-
-
-@dataclass
-class _Position:
-    """Where the loop is; all of it goes into the checkpoint."""
-
-    epoch: int = 0
-    batch: int = 0
-    sums: dict[str, float] = field(default_factory=dict[str, float])
-    seen: int = 0
-    curves: list[dict[str, float]] = field(default_factory=list[dict[str, float]])
-    best_loss: float = math.inf
-    best_module: dict[str, Any] | None = None
-    epochs_since_best: int = 0
-    elapsed_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -113,10 +109,10 @@ def train(
     """Train to the end of the plan or until another rule or ``should_stop`` ends it; each way writes a checkpoint.
 
     Raises:
-        TrainingDiverged: a metric is not finite; names the step and what to change.
+        TrainingDiverged: a metric is not finite, or the loss exploded; names the step and what to change.
     """
-    position = _restore(run, resume) if resume is not None else _Position()
-    pace = _Pace(clock, run, position)
+    position = _restore(run, resume) if resume is not None else Position()
+    pace = Pace(clock, run.plan, run.options.max_seconds, position)
     if resume is not None:
         observer.progress(pace.progress(position))
     ended = _ended(run, position, pace)
@@ -146,7 +142,7 @@ def train(
     return Outcome(ended, position.curves or [_part_of_epoch(run, position)])
 
 
-def _ended(run: Run, position: _Position, pace: _Pace) -> Ended | None:
+def _ended(run: Run, position: Position, pace: Pace) -> Ended | None:
     """Return why no further step is to be taken, None when one is; a job of another attempt may be over already."""
     if position.epoch >= run.plan.epochs:
         return "plan"
@@ -155,16 +151,17 @@ def _ended(run: Run, position: _Position, pace: _Pace) -> Ended | None:
     return "max_seconds" if pace.over and pace.step > 0 else None
 
 
-def _learn(run: Run, position: _Position, indices: torch.Tensor, step: int) -> None:
+def _learn(run: Run, position: Position, indices: torch.Tensor, step: int) -> None:
     metrics = {name: float(value) for name, value in run.learner.step(run.train.take(indices)).items()}
     _check_finite(run.options, metrics, step + 1)
+    _check_explosion(run, position, metrics, step + 1)
     for name, value in metrics.items():
         position.sums[name] = position.sums.get(name, 0.0) + value * len(indices)
     position.seen += len(indices)
     position.batch += 1
 
 
-def _end_epoch(run: Run, position: _Position, step: int) -> None:
+def _end_epoch(run: Run, position: Position, step: int) -> None:
     """Close the epoch: means, validation, and whether it was the best so far."""
     point = _point(run, position)
     _check_finite(run.options, point, step)
@@ -181,7 +178,7 @@ def _end_epoch(run: Run, position: _Position, step: int) -> None:
         position.epochs_since_best += 1
 
 
-def _point(run: Run, position: _Position) -> dict[str, float]:
+def _point(run: Run, position: Position) -> dict[str, float]:
     """Return the means of the epoch so far and the scores on the validation split."""
     point = {name: total / position.seen for name, total in position.sums.items()}
     if run.validation is not None:
@@ -190,7 +187,7 @@ def _point(run: Run, position: _Position) -> dict[str, float]:
     return point
 
 
-def _part_of_epoch(run: Run, position: _Position) -> dict[str, float]:
+def _part_of_epoch(run: Run, position: Position) -> dict[str, float]:
     """Return the point of a run that ended within its first epoch."""
     point = _point(run, position)
     _check_finite(run.options, point, position.batch)
@@ -201,7 +198,7 @@ def _early_stopping(options: TrainingOptions) -> EarlyStopping | None:
     return cast("EarlyStopping | None", getattr(options, "early_stopping", None))
 
 
-def _stopped_early(options: TrainingOptions, position: _Position) -> bool:
+def _stopped_early(options: TrainingOptions, position: Position) -> bool:
     rule = _early_stopping(options)
     return rule is not None and position.epochs_since_best >= rule.patience
 
@@ -210,70 +207,35 @@ def _check_finite(options: TrainingOptions, metrics: Mapping[str, float], step: 
     wrong = next(((name, value) for name, value in metrics.items() if not math.isfinite(value)), None)
     if wrong is None:
         return
-    rate = getattr(options, "learning_rate", None)
-    remedy = f"lower training.learning_rate (now {rate}) or set training.gradient_clip" if rate else "scale the data"
-    message = f"{wrong[0]} became {wrong[1]} at step {step}; {remedy}."
+    message = f"{wrong[0]} became {wrong[1]} at step {step}; {_remedy(options)}."
     raise TrainingDiverged(message)
 
 
-def _state(run: Run, position: _Position) -> State:
+def _check_explosion(run: Run, position: Position, metrics: Mapping[str, float], step: int) -> None:
+    """Count the steps in a row whose ``loss`` is beyond all measure, and give up after enough of them."""
+    loss = metrics.get("loss")
+    if loss is None:
+        return
+    if position.first_loss is None:
+        position.first_loss = loss
+    exploded = loss > EXPLOSION * max(1.0, abs(position.first_loss))
+    position.exploded_steps = position.exploded_steps + 1 if exploded else 0
+    if position.exploded_steps >= min(EXPLODED_STEPS, run.plan.steps_per_epoch):
+        rise = f"loss rose from {position.first_loss:.4g} to {loss:.4g} at step {step}"
+        raise TrainingDiverged(f"{rise}; {_remedy(run.options)}.")
+
+
+def _remedy(options: TrainingOptions) -> str:
+    rate = getattr(options, "learning_rate", None)
+    return f"lower training.learning_rate (now {rate}) or set training.gradient_clip" if rate else "scale the data"
+
+
+def _state(run: Run, position: Position) -> State:
     return {"learner": run.learner.state(), "position": vars(position), "threads": torch.get_num_threads()}
 
 
-def _restore(run: Run, state: State) -> _Position:
+def _restore(run: Run, state: State) -> Position:
     saved = cast("dict[str, Any]", state)
     run.learner.restore(saved["learner"])
     torch.set_num_threads(saved["threads"])
-    return _Position(**copy.deepcopy(saved["position"]))
-
-
-class _Pace:
-    """Step count, time used, estimate of the time left, and what is due by the clock."""
-
-    def __init__(self, clock: Callable[[], float], run: Run, position: _Position) -> None:
-        self.step = position.epoch * run.plan.steps_per_epoch + position.batch
-        self.over = False
-        self._plan = run.plan
-        self._limit = math.inf if run.options.max_seconds is None else run.options.max_seconds
-        self._used_before = position.elapsed_seconds
-        self._clock = clock
-        self._start = (clock(), self.step)
-        self._last: dict[str, float] = {}
-        self._watch(position)
-
-    def take(self, position: _Position) -> None:
-        """Count a step and the time that it took, in the position as well."""
-        self.step += 1
-        self._watch(position)
-
-    def due(self, seconds: float, what: str) -> bool:
-        """Return whether ``seconds`` have passed since this was last due."""
-        moment = self._clock()
-        if moment - self._last.setdefault(what, self._start[0]) < seconds:
-            return False
-        self._last[what] = moment
-        return True
-
-    def progress(self, position: _Position) -> Progress:
-        """Return where the loop is: the running means of this epoch, or the last epoch's point at its end."""
-        elapsed, done = self._clock() - self._start[0], self.step - self._start[1]
-        left = (
-            min(elapsed / done * (self._plan.steps - self.step), max(self._limit - position.elapsed_seconds, 0.0))
-            if done
-            else None
-        )
-        means = {name: total / position.seen for name, total in position.sums.items()}
-        newest = position.curves[-1] if position.curves else {}
-        metrics = means or {key: value for key, value in newest.items() if key != "epoch"}
-        return Progress(
-            epoch=position.epoch,
-            epochs=self._plan.epochs,
-            step=self.step,
-            steps=self._plan.steps,
-            eta_seconds=left,
-            metrics=metrics,
-        )
-
-    def _watch(self, position: _Position) -> None:
-        position.elapsed_seconds = self._used_before + self._clock() - self._start[0]
-        self.over = position.elapsed_seconds >= self._limit
+    return Position(**copy.deepcopy(saved["position"]))

@@ -317,7 +317,7 @@ class JobFailure(LecternError):
 
 
 class TrainingDiverged(JobFailure):
-    """The loss is not finite."""
+    """A metric is not finite, or the loss has exploded."""
 
     code = "training_diverged"
     title = "Training diverged"

@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import cast
 
 import pytest
 import torch
@@ -61,6 +62,12 @@ def parameters(run: Run) -> list[torch.Tensor]:
     return [parameter.detach().clone() for parameter in run.module.parameters()]
 
 
+def seconds() -> Callable[[], float]:
+    """Return a clock that is a second further at each look."""
+    ticks = iter(range(1_000_000))
+    return lambda: float(next(ticks))
+
+
 def test_it_reports_every_epoch_and_ends_with_a_checkpoint(content: Content) -> None:
     notes = Notes()
     outcome = train(prepared(content), notes)
@@ -111,21 +118,70 @@ def test_a_validation_loss_ruined_by_the_last_step_is_a_divergence(content: Cont
         train(prepared(content, config, **options), Notes())
 
 
+class Scripted(Learner[object]):
+    """A learner whose metrics were written down beforehand, one step after another; none once they are used up."""
+
+    def __init__(self, *metrics: Metrics) -> None:
+        self._metrics, self._done = metrics, 0
+
+    def step(self, batch: object) -> Metrics:
+        del batch
+        self._done += 1
+        return self._metrics[self._done - 1] if self._done <= len(self._metrics) else {}
+
+    def state(self) -> State:
+        return {"done": self._done}
+
+    def restore(self, state: State) -> None:
+        self._done = cast("int", state["done"])
+
+
+def losses(*values: float) -> Scripted:
+    return Scripted(*({"loss": value} for value in values))
+
+
 def test_a_learner_without_metrics_is_reported_as_well(content: Content) -> None:
-    class Silent(Learner[object]):
-        def step(self, batch: object) -> Metrics:
-            del batch
-            return {}
-
-        def state(self) -> State:
-            return {}
-
-        def restore(self, state: State) -> None:
-            del state
-
-    notes, ticks = Notes(), iter(range(10_000))
-    train(replace(prepared(content), learner=Silent()), notes, clock=lambda: float(next(ticks)))
+    notes = Notes()
+    train(replace(prepared(content), learner=Scripted()), notes, clock=seconds())
     assert notes.seen[0].metrics == {}
+
+
+@pytest.mark.parametrize(("first", "largest"), [(0.5, 1_001.0), (-3.0, 3_001.0), (600.0, 600_001.0)])
+def test_a_loss_that_explodes_stops_the_run_with_the_step_and_the_remedy(
+    content: Content, first: float, largest: float
+) -> None:
+    run = replace(prepared(content), learner=losses(first, *[largest] * 38))
+    with pytest.raises(TrainingDiverged, match=r"loss rose from .+ at step 11; lower training.learning_rate"):
+        train(run, Notes())
+    tame = replace(prepared(content), learner=losses(first, *[largest - 2] * 38))
+    assert train(tame, Notes()).finished
+
+
+def test_a_short_epoch_of_exploded_steps_is_enough(content: Content) -> None:
+    run = replace(prepared(content, batch_size=1_000), learner=losses(1.0, 2.0, 5e3, 5e3))
+    with pytest.raises(TrainingDiverged, match="loss rose from 1 to 5000 at step 4"):
+        train(run, Notes())
+
+
+def test_odd_batches_and_metrics_of_other_names_are_no_explosion(content: Content) -> None:
+    odd = replace(prepared(content), learner=losses(1.0, *([1e7] * 9 + [2.0]) * 3))
+    assert train(odd, Notes()).finished
+    two = Scripted(*({"discriminator": value, "generator": -value} for value in (0.1, *[1e9] * 38)))
+    assert train(replace(prepared(content), learner=two), Notes()).finished
+
+
+def test_a_run_taken_up_again_remembers_the_loss_it_began_with(content: Content) -> None:
+    values, notes, asked = (1.0, *[5e3] * 38), Notes(), iter(range(100))
+    train(replace(prepared(content), learner=losses(*values)), notes, should_stop=lambda: next(asked) == 7)
+    again = replace(prepared(content), learner=losses(*values))
+    with pytest.raises(TrainingDiverged, match="loss rose from 1 to 5000 at step 11"):
+        train(again, Notes(), resume=notes.state(-1))
+
+
+def test_a_learning_rate_far_too_large_is_found_out_while_the_loss_is_finite(content: Content) -> None:
+    options = {"epochs": 20, "optimizer": "sgd", "learning_rate": 30.0, "schedule": "constant"}
+    with pytest.raises(TrainingDiverged, match=r"^loss rose from"):
+        train(prepared(content, {"activation": "elu", "normalization": "none"}, **options), Notes())
 
 
 def test_early_stopping_keeps_the_parameters_of_the_best_epoch(content: Content) -> None:
@@ -168,12 +224,6 @@ def test_a_run_continued_with_another_penalty_takes_it(content: Content) -> None
         sum(float(weight.square().sum()) for weight in parameters(run) if weight.ndim > 1) for run in (plain, decayed)
     ]
     assert norms[1] < norms[0]
-
-
-def seconds() -> Callable[[], float]:
-    """Return a clock that is a second further at each look."""
-    ticks = iter(range(1_000_000))
-    return lambda: float(next(ticks))
 
 
 def test_a_run_ends_when_its_seconds_are_over_and_says_where_it_was(content: Content) -> None:
