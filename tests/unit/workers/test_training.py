@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import cast
 
@@ -91,6 +91,27 @@ def test_a_run_stopped_anywhere_and_continued_ends_the_same(content: Content, st
     outcome = train(second, Notes(), resume=notes.state(-1))
     assert outcome.curves == wanted.curves
     assert all(torch.equal(one, other) for one, other in zip(parameters(whole), parameters(second), strict=True))
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    """Give torch its threads back."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads")
+def test_a_run_goes_on_with_as_many_threads_as_it_began_with(content: Content) -> None:
+    torch.set_num_threads(1)
+    notes, asked, whole = Notes(), iter(range(100)), prepared(content)
+    train(whole, Notes())
+    train(prepared(content), notes, should_stop=lambda: next(asked) == 20)
+    torch.set_num_threads(2)
+    continued = prepared(content)
+    train(continued, Notes(), resume=notes.state(-1))
+    assert torch.get_num_threads() == 1
+    assert all(torch.equal(one, other) for one, other in zip(parameters(whole), parameters(continued), strict=True))
 
 
 def test_a_checkpoint_is_not_changed_by_the_steps_after_it(content: Content) -> None:
