@@ -7,7 +7,7 @@ job's gets :class:`LeaseLost` and must stop: a newer attempt owns the job.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import cast
@@ -33,6 +33,7 @@ from models.contract.jobs import (
 from workers import scripts
 
 RETRIES = 8
+EVENTS_PER_READ = 1_000
 PATIENT_RETRIES = 24
 """Of a trainer, which has more to lose: some forty seconds until it gives up a Redis that refuses connections."""
 
@@ -133,6 +134,19 @@ class Claim:
         """Keep a line of the trainer's output, and announce it unless the claim has ended."""
         data = orjson.dumps({"line": line}).decode()
         self._fenced(scripts.LOG, data, EVENTS_KEPT, line, LOG_LINES)
+
+    def events(self) -> Iterator[tuple[str, dict[str, str]]]:
+        """Yield the ids and fields of the job's events so far, read in pieces."""
+        after = "-"
+        while found := cast(
+            "list[tuple[str, dict[str, str]]]", self._redis.xrange(self.ref.keys[1], min=after, count=EVENTS_PER_READ)
+        ):
+            yield from found
+            after = f"({found[-1][0]}"
+
+    def log_text(self) -> str:
+        """Return the lines that the job's trainers wrote so far."""
+        return "".join(f"{line}\n" for line in cast("list[str]", self._redis.lrange(self.ref.keys[3], 0, -1)))
 
     def checkpoint(self, path: str) -> None:
         """Record where the newest checkpoint lies."""

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from typing import Any, cast
 
 import numpy as np
+import orjson
 import torch
 from pydantic import JsonValue
 
@@ -20,7 +21,7 @@ from models.contract.datasets import DatasetRecord
 from models.contract.errors import ParityFailed
 from models.contract.formats import SUFFIXES, Format
 from models.contract.jobs import JobRequest
-from models.contract.manifest import DatasetReference, FurtherFile, Manifest, Part, PartFile, Probe
+from models.contract.manifest import DatasetReference, FurtherFile, HistoryFile, Manifest, Part, PartFile, Probe
 from models.contract.spec import FamilySpec
 from models.contract.task import Array, Arrays, ServedModel, Task, evaluate
 from models.contract.tensors import PartSignature
@@ -150,6 +151,7 @@ def publish(finished: Finished, exported: Exported, claim: Claim, versions: Vers
         assets=cast("dict[str, JsonValue]", dict(served.assets)),
         value_range=cast("tuple[float, float] | None", record.meta.get("value_range")),
         insides=spec.insides,
+        history=history(claim, versions),
     )
     return versions.publish(manifest)
 
@@ -167,6 +169,24 @@ def _file(name: str, graph: Graph, claim: Claim, versions: Versions) -> PartFile
     versions.write(path, graph.data)
     digest = hashlib.sha256(graph.data).hexdigest()
     return PartFile(path=path, format=graph.format, sha256=digest, payload_bytes=len(graph.data))
+
+
+def history(claim: Claim, versions: Versions) -> tuple[HistoryFile, ...]:
+    """Write the job's events and log so far beside the parts; Redis keeps them for some time only.
+
+    Once per attempt: a marker may name the hash of what was written before the store failed, and more is told since.
+    """
+    lines = (
+        orjson.dumps({"id": event_id, "event": fields["event"], "data": orjson.Fragment(fields["data"])})
+        for event_id, fields in claim.events()
+    )
+    contents = {"events.jsonl": b"".join(line + b"\n" for line in lines), "log.txt": claim.log_text().encode()}
+    files: list[HistoryFile] = []
+    for name, data in contents.items():
+        path = versions.part_path(claim.ref.job_id, claim.attempt, name)
+        kept = versions.write_once(path, data)
+        files.append(HistoryFile(path=path, sha256=hashlib.sha256(kept).hexdigest(), payload_bytes=len(kept)))
+    return tuple(files)
 
 
 def _score(finished: Finished, served: ServedModel, parts: Mapping[str, RunPart]) -> dict[str, dict[str, float]]:

@@ -1,4 +1,4 @@
-"""A published version as a tar stream: the manifest, every exported file and the probe, none of them held whole."""
+"""A published version as a tar stream: the manifest, every exported file, the probe and the job's events and log."""
 
 from __future__ import annotations
 
@@ -6,24 +6,25 @@ import tarfile
 from collections.abc import Iterator
 
 from models.artifacts.store import ArtifactStore, ObjectMissing
-from models.contract.manifest import Manifest
+from models.contract.manifest import HistoryFile, Manifest, PartFile
 
 
 class Archive:
     """The files of one version; ``payload_bytes`` is known before the first byte is sent."""
 
     def __init__(self, store: ArtifactStore, manifest: Manifest) -> None:
-        """Read what is small; the exported files are read while streaming.
+        """Read what is small; the others are read while streaming.
 
         Raises:
-            ObjectMissing: an exported file or the probe is gone.
+            ObjectMissing: a file of the version is gone.
         """
         self._store = store
         self._whole = {
             "manifest.json": manifest.model_dump_json(indent=2).encode(),
             "probe.npz": store.get(manifest.probe.path),
         }
-        self._files = manifest.files()
+        history = {file.path.rsplit("/", 1)[-1]: file for file in manifest.history}
+        self._files: dict[str, PartFile | HistoryFile] = {**history, **manifest.files()}
         for file in self._files.values():
             if not store.exists(file.path):
                 raise ObjectMissing(file.path)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
@@ -23,6 +25,15 @@ FULL_MARKS = ("No space left", "os error 28", "os error 122", "Quota exceeded", 
 
 class ObjectMissing(KeyError):
     """The store holds no object at this path."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An object as a listing shows it; ``modified`` is by the clock of the store."""
+
+    path: str
+    payload_bytes: int
+    modified: datetime
 
 
 class ArtifactStore:
@@ -118,6 +129,13 @@ class ArtifactStore:
         with _translated(prefix):
             listing = obstore.list_with_delimiter(self._store, prefix)
         return sorted(item["path"].rsplit("/", 1)[-1] for item in listing["objects"])
+
+    def below(self, prefix: str) -> Iterator[Stored]:
+        """Yield every object under the folder ``prefix``, however deep, in no order."""
+        with _translated(prefix):
+            for chunk in obstore.list(self._store, prefix):
+                for item in chunk:
+                    yield Stored(item["path"], item["size"], item["last_modified"])
 
     def delete(self, path: str) -> None:
         """Remove an object; one that does not exist is no error."""

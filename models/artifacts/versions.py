@@ -171,6 +171,14 @@ class Versions:
         """
         self._store.put(path, data)
 
+    def write_once(self, path: str, data: bytes) -> bytes:
+        """Write a file unless it is there already; return what is there.
+
+        Raises:
+            StoreFull: no space is left.
+        """
+        return data if self._store.put_if_absent(path, data) else self._store.get(path)
+
     def set_alias(self, model: str, alias: str, number: int | None) -> None:
         """Point ``alias`` at a version, or at nothing. Records are numbered; the highest wins.
 
@@ -195,7 +203,7 @@ class Versions:
                 return
 
     def delete(self, model: str, number: int) -> None:
-        """Delete a version: its manifest becomes a tombstone, then its parts go.
+        """Delete a version: its manifest becomes a tombstone, then its files go.
 
         Raises:
             VersionNotFound: there is no such version.
@@ -210,7 +218,7 @@ class Versions:
             raise VersionInUse(message)
         tombstone = orjson.dumps({"job": manifest.job, "version": number, "deleted": True})
         self._store.put(f"{self._root(model)}/versions/{number}.json", tombstone)
-        for path in [manifest.probe.path, *(file.path for file in manifest.files().values())]:
+        for path in sorted(manifest.paths()):
             self._store.delete(path)
 
     def _marker_path(self, model: str, job: str) -> str:

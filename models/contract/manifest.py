@@ -41,6 +41,14 @@ class Probe(Options):
     sha256: str
 
 
+class HistoryFile(Options):
+    """What the job told while it ran: ``events.jsonl`` or ``log.txt``."""
+
+    path: str
+    sha256: str
+    payload_bytes: int
+
+
 class DatasetReference(Options):
     """The dataset that a version was trained on."""
 
@@ -55,7 +63,7 @@ class Manifest(Options):
 
     ``metrics`` are computed from the exported parts through the task's codec; ``parity`` is the largest
     difference between exported and trained per part and output; ``curves`` has one point per epoch; ``ended`` says why
-    the training ended, null in versions from before this was kept.
+    the training ended. ``ended`` is null and ``history`` empty in manifests older than they are.
     """
 
     model: Name
@@ -82,11 +90,17 @@ class Manifest(Options):
     assets: dict[str, JsonValue]
     value_range: tuple[float, float] | None
     insides: tuple[str, ...]
+    history: tuple[HistoryFile, ...] = ()
 
     def files(self) -> dict[str, PartFile]:
         """Return every exported file of this version by its name, those that are not served included."""
         files = (file for part in self.parts.values() for file in (part, *part.also))
         return {file.path.rsplit("/", 1)[-1]: file for file in files}
+
+    def paths(self) -> frozenset[str]:
+        """Return where everything lies that belongs to this version."""
+        files = [*self.files().values(), *self.history]
+        return frozenset({self.probe.path, *(file.path for file in files)})
 
     def served(self) -> ServedModel:
         """Return what the codec may know of this version."""

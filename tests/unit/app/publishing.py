@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from models.artifacts.store import ArtifactStore
 from models.artifacts.versions import Versions
-from models.contract.manifest import DatasetReference, Manifest, Part, Probe
+from models.contract.manifest import DatasetReference, HistoryFile, Manifest, Part, Probe
 from models.contract.tensors import PartSignature, TensorSignature
 
 WEIGHTS = np.arange(12, dtype=np.float32).reshape(4, 3) / 10
@@ -67,6 +67,7 @@ class Publisher:
         }
         np.savez(probe, **cases)  # type: ignore[arg-type]
         files = {"classifier.onnx": _classifier(scale), "pair.onnx": _pair(), "probe.npz": probe.getvalue()}
+        files["events.jsonl"] = b'{"id":"1-0","event":"epoch","data":{"epoch":1}}\n'
         for name, data in files.items():
             self.store.put(self.versions.part_path(job, 1, name), data)
         parts = {"classifier": SIGNATURE, "pair": PAIR}
@@ -105,6 +106,13 @@ class Publisher:
             assets={},
             value_range=(0, 255),
             insides=(),
+            history=(
+                HistoryFile(
+                    path=self.versions.part_path(job, 1, "events.jsonl"),
+                    sha256=hashlib.sha256(files["events.jsonl"]).hexdigest(),
+                    payload_bytes=len(files["events.jsonl"]),
+                ),
+            ),
         )
         return self.versions.publish(manifest)
 

@@ -109,20 +109,42 @@ async def test_changes_are_announced(
 
 
 async def test_artifact_is_a_tar_of_what_was_published(client: httpx.AsyncClient, publisher: Publisher) -> None:
-    """Manifest, parts and probe, each whole."""
+    """Manifest, parts, probe and the job's events, each whole."""
     manifest = publisher.publish()
     answer = await client.get("/v1/models/tiny/versions/1/artifact")
     assert answer.headers["content-type"] == "application/x-tar"
     assert len(answer.content) == int(answer.headers["content-length"])
     with tarfile.open(fileobj=io.BytesIO(answer.content)) as archive:
         files = {name: archive.extractfile(name).read() for name in archive.getnames()}  # type: ignore[union-attr]
-    assert set(files) == {"manifest.json", "classifier.onnx", "pair.onnx", "probe.npz"}
+    assert set(files) == {"manifest.json", "classifier.onnx", "pair.onnx", "probe.npz", "events.jsonl"}
     for name, part in manifest.parts.items():
         assert hashlib.sha256(files[f"{name}.onnx"]).hexdigest() == part.sha256
     assert orjson.loads(files["manifest.json"])["job"] == "job_1"
+    assert hashlib.sha256(files["events.jsonl"]).hexdigest() == manifest.history[0].sha256
 
 
-@pytest.mark.parametrize("file", ["classifier.onnx", "probe.npz"])
+async def test_artifact_of_a_version_older_than_histories_is_whole(
+    client: httpx.AsyncClient, publisher: Publisher
+) -> None:
+    """Its manifest has no such field."""
+    publisher.publish()
+    path = "default/models/tiny/versions/1.json"
+    raw = orjson.loads(publisher.store.get(path))
+    del raw["history"]
+    publisher.store.put(path, orjson.dumps(raw))
+    answer = await client.get("/v1/models/tiny/versions/1/artifact")
+    with tarfile.open(fileobj=io.BytesIO(answer.content)) as archive:
+        assert set(archive.getnames()) == {"manifest.json", "classifier.onnx", "pair.onnx", "probe.npz"}
+
+
+async def test_deleting_a_version_leaves_no_file_of_it(client: httpx.AsyncClient, publisher: Publisher) -> None:
+    """Parts, probe and events."""
+    publisher.publish()
+    assert (await client.delete("/v1/models/tiny/versions/1")).status_code == 204
+    assert [*publisher.store.below("default/jobs")] == []
+
+
+@pytest.mark.parametrize("file", ["classifier.onnx", "probe.npz", "events.jsonl"])
 async def test_artifact_that_is_not_whole_is_not_begun(
     client: httpx.AsyncClient, publisher: Publisher, file: str
 ) -> None:
