@@ -19,6 +19,7 @@ from app.messages import task_message
 from app.redis_client import ANSWER_SECONDS, connect, reachable
 from app.schemas import Job
 from models.contract.errors import (
+    Conflict,
     IdempotencyMismatch,
     JobFinished,
     JobNotFound,
@@ -103,6 +104,7 @@ class JobQueue:
         self._streams = connect(redis_url, FOLLOW_SECONDS + ANSWER_SECONDS, STREAMS_LIMIT)
         self._submit = self._redis.register_script(scripts.SUBMIT)
         self._cancel = self._redis.register_script(scripts.CANCEL)
+        self._page = self._redis.register_script(scripts.PAGE)
         self._count = self._redis.register_script(scripts.COUNT)
 
     async def close(self) -> None:
@@ -132,6 +134,7 @@ class JobQueue:
 
         Raises:
             IdempotencyMismatch: the key was used with another body.
+            Conflict: the checkpoint that it was to go on from has just expired.
         """
         milliseconds = time.time_ns() // 1_000_000
         job_id = scripts.new_job_id(milliseconds)
@@ -147,13 +150,18 @@ class JobQueue:
         }
         keys = [self._keys.job(job_id), self._keys.index(), self._keys.active(), self._keys.events(job_id)]
         keys += [self._keys.idempotency(key)] if key else []
+        older = self._keys.job(submission.resumed_from) if submission.resumed_from else ""
         flat = [text for name, value in fields.items() if value for text in (name, value)]
         with reachable():
             outcome, found = await self._submit(
-                keys=keys, args=[job_id, milliseconds, EVENTS_KEPT, submission.digest, *flat]
+                keys=keys, args=[job_id, milliseconds, EVENTS_KEPT, submission.digest, older, *flat]
             )
         if outcome == "mismatch":
             raise _mismatch(found)
+        if outcome == "expired":
+            raise Conflict(
+                f"Job {submission.resumed_from} has no checkpoint any more; submit it anew with POST /v1/jobs."
+            )
         if outcome == "written":
             log.info("job_state", project=self._project, job_id=job_id, state=JobState.QUEUED.value)
             await self._bring_worker(job_id, submission.request.waiting)
@@ -187,14 +195,15 @@ class JobQueue:
     async def list(self, wanted: JobFilter, limit: int, after: str | None) -> tuple[list[Job], str | None]:
         """Return up to ``limit`` jobs, newest first, and the cursor of the rest.
 
+        A page begins behind the job that ``after`` names, also when that has expired since.
+
         Raises:
             ValidationFailed: ``after`` is no cursor of this list.
         """
         found: list[Job] = []
         with reachable():
-            start = 0 if after is None else await self._rank(after) + 1
             while len(found) <= limit:
-                ids = await self._redis.zrevrange(self._keys.index(), start, start + JOBS_PER_READ - 1)
+                ids = await self._ids(after)
                 if not ids:
                     return found, None
                 async with self._redis.pipeline(transaction=False) as pipeline:
@@ -203,7 +212,7 @@ class JobQueue:
                     records = await pipeline.execute()
                 jobs = (_job(job_id, fields) for job_id, fields in zip(ids, records, strict=True) if fields)
                 found += [job for job in jobs if wanted.takes(job)]
-                start += len(ids)
+                after = ids[-1]
         return found[:limit], found[limit - 1].id
 
     async def active(self) -> list[Job]:
@@ -290,11 +299,12 @@ class JobQueue:
         with reachable():
             await self._redis.publish(CHANGED_MODELS, f"{self._project}/{model}")
 
-    async def _rank(self, job_id: str) -> int:
-        rank: int | None = await self._redis.zrevrank(self._keys.index(), job_id)
-        if rank is None:
+    async def _ids(self, after: str | None) -> list[str]:
+        """Return the next ids behind ``after``, found anew each time: jobs come and go between two reads."""
+        milliseconds = 0 if after is None else scripts.milliseconds_of(after)
+        if milliseconds is None:
             raise ValidationFailed.at("/after", "is no cursor of this list; pass `next` of the page before")
-        return rank
+        return await self._page(keys=[self._keys.index()], args=[after or "", milliseconds, JOBS_PER_READ])
 
     async def _bring_worker(self, job_id: str, waiting: Waiting) -> None:
         try:

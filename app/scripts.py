@@ -13,7 +13,9 @@ ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 JOB_ID = re.compile(r"job_[0-9A-Z]{26}")
 
 # KEYS: job, index, active, events, idempotency if there is a key.
-# ARGV: job id, milliseconds, events kept, digest of the body, then fields and values of the record.
+# ARGV: job id, milliseconds, events kept, digest of the body, key of the job that it resumes or '', then fields and
+# values of the record. A checkpoint expires only while no job that is not final resumes it (``workers/expiry.py``), so
+# one that is there in this step is there for the new job.
 SUBMIT = """
 if KEYS[5] then
   local earlier = redis.call('GET', KEYS[5])
@@ -21,9 +23,10 @@ if KEYS[5] then
     local digest, id = string.match(earlier, '^(%S+) (%S+)$')
     return {digest == ARGV[4] and 'same' or 'mismatch', id}
   end
-  redis.call('SET', KEYS[5], ARGV[4] .. ' ' .. ARGV[1])
 end
-for index = 5, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[index], ARGV[index + 1]) end
+if ARGV[5] ~= '' and redis.call('HEXISTS', ARGV[5], 'checkpoint') == 0 then return {'expired', ARGV[1]} end
+if KEYS[5] then redis.call('SET', KEYS[5], ARGV[4] .. ' ' .. ARGV[1]) end
+for index = 6, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[index], ARGV[index + 1]) end
 redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1])
 redis.call('SADD', KEYS[3], ARGV[1])
 redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[3], '*', 'event', 'state',
@@ -60,10 +63,40 @@ return flat
 """
 
 
+# KEYS: index. ARGV: id of the job before the page or '', its milliseconds, ids wanted. Finds the place of a job that is
+# not there any more, too: the index is sorted as the ids are.
+PAGE = """
+local start = 0
+if ARGV[1] ~= '' then
+  local rank = redis.call('ZREVRANK', KEYS[1], ARGV[1])
+  if rank then
+    start = rank + 1
+  else
+    start = redis.call('ZCOUNT', KEYS[1], '(' .. ARGV[2], '+inf')
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[2], ARGV[2])) do
+      if id > ARGV[1] then start = start + 1 end
+    end
+  end
+end
+return redis.call('ZREVRANGE', KEYS[1], start, start + ARGV[3] - 1)
+"""
+
+
 def new_job_id(milliseconds: int) -> str:
     """Return an id that sorts by time and then by chance: 48 bits of milliseconds, 80 random ones."""
     number = milliseconds << 80 | secrets.randbits(80)
     return "job_" + "".join(ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
+
+
+def milliseconds_of(job_id: str) -> int | None:
+    """Return when the job of this id was submitted; None of what cannot be an id."""
+    digits = job_id.removeprefix("job_")
+    if not is_job_id(job_id) or not set(digits) <= set(ALPHABET):
+        return None
+    number = 0
+    for digit in digits:
+        number = number << 5 | ALPHABET.index(digit)
+    return number >> 80
 
 
 def is_job_id(text: str) -> bool:

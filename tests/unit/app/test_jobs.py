@@ -9,8 +9,10 @@ import orjson
 import pytest
 import redis
 
+from app import scripts
 from app.dependencies import Services
-from app.queue import JobQueue
+from app.queue import JobFilter, JobQueue, Submission
+from models.contract.errors import Conflict
 from models.contract.jobs import CPU_QUEUE, GPU_QUEUE, JobKeys, JobRequest, Priority, Waiting
 from unit.app.publishing import Publisher
 
@@ -110,6 +112,43 @@ async def test_list_is_newest_first_and_read_in_pages(client: httpx.AsyncClient)
     listed = [job["id"] for page in (first, second, third) for job in page["items"]]
     assert sorted(listed) == sorted(submitted)
     assert third["next"] is None
+
+
+async def test_a_page_goes_on_behind_a_job_that_expired(client: httpx.AsyncClient, redis_client: redis.Redis) -> None:
+    """Wherever it stood, and also when others were submitted in its millisecond."""
+    prefix = "job_01" + "0" * 23
+    submitted = [await _submit(client) for _ in range(3)]
+    rivals = [f"{prefix}{last}" for last in "123"]
+    for rival in rivals:
+        redis_client.copy(KEYS.job(submitted[0]), KEYS.job(rival))
+        redis_client.zadd(KEYS.index(), {rival: scripts.milliseconds_of(rival) or 0})
+    order = [*reversed(submitted), *reversed(rivals)]
+    for place, job_id in enumerate(order):
+        score = redis_client.zscore(KEYS.index(), job_id)
+        assert score == scripts.milliseconds_of(job_id)
+        assert isinstance(score, float)
+        redis_client.zrem(KEYS.index(), job_id)
+        items = (await client.get(f"/v1/jobs?after={job_id}")).json()["items"]
+        assert [job["id"] for job in items] == order[place + 1 :]
+        redis_client.zadd(KEYS.index(), {job_id: score})
+
+
+async def test_a_list_skips_no_job_when_another_expires_while_it_is_read(
+    client: httpx.AsyncClient, services: Services, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis is asked for a piece at a time; the places of the next ones are not those of before."""
+    submitted = [await _submit(client) for _ in range(5)]
+    monkeypatch.setattr("app.queue.JOBS_PER_READ", 2)
+    ids = services.queue._ids
+
+    async def expiring(after: str | None) -> list[str]:
+        found = await ids(after)
+        redis_client.zrem(KEYS.index(), submitted[4])
+        return found
+
+    monkeypatch.setattr(services.queue, "_ids", expiring)
+    found, _ = await services.queue.list(JobFilter(), 100, None)
+    assert [job.id for job in found] == submitted[::-1]
 
 
 async def test_list_is_filtered(client: httpx.AsyncClient, redis_client: redis.Redis) -> None:
@@ -256,6 +295,21 @@ async def test_ended_job_cannot_be_cancelled(client: httpx.AsyncClient, redis_cl
     answer = await client.post(f"/v1/jobs/{job_id}/cancel")
     assert (answer.status_code, answer.json()["code"]) == (409, "job_finished")
     assert (await client.get(f"/v1/jobs/{job_id}")).json()["state"] == state
+
+
+async def test_a_job_whose_checkpoint_expires_meanwhile_is_not_resumed(
+    client: httpx.AsyncClient, services: Services, redis_client: redis.Redis
+) -> None:
+    """The gateway saw the checkpoint; the step that writes the new job does not, and writes nothing."""
+    old = await _submit(client)
+    _finish(redis_client, old, "cancelled")
+    request = JobRequest.model_validate_json(str(redis_client.hget(KEYS.job(old), "request")))
+    submission = Submission(request, "key", "digest", resumed_from=old)
+    with pytest.raises(Conflict, match="has no checkpoint any more"):
+        await services.queue.submit(submission)
+    assert (redis_client.zcard(KEYS.index()), redis_client.scard(KEYS.active())) == (1, 0)
+    redis_client.hset(KEYS.job(old), "checkpoint", "default/jobs/x/checkpoints/1-1.pt")
+    assert (await services.queue.submit(submission)).resumed_from == old
 
 
 async def test_resume_makes_a_new_job_from_the_old_request(
