@@ -143,8 +143,7 @@ class Client:
 
     def submit(self, submission: Mapping[str, object], idempotency_key: str | None = None) -> Job:
         """Submit a training job."""
-        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
-        return self._one(Job, "POST", "/v1/jobs", json=dict(submission), headers=headers)
+        return self._one(Job, "POST", "/v1/jobs", json=dict(submission), headers=_keyed(idempotency_key))
 
     def jobs(self, **filters: str | None) -> list[Job]:
         """Return jobs, newest first, those of a ``state``, ``family`` or ``model`` if given."""
@@ -162,9 +161,10 @@ class Client:
         """Ask a job to stop."""
         return self._one(Job, "POST", f"{_path('jobs', job_id)}/cancel")
 
-    def resume(self, job_id: str, training: Mapping[str, object]) -> Job:
+    def resume(self, job_id: str, training: Mapping[str, object], idempotency_key: str | None = None) -> Job:
         """Return a new job that goes on where ``job_id`` ended."""
-        return self._one(Job, "POST", f"{_path('jobs', job_id)}/resume", json={"training": dict(training)})
+        path = f"{_path('jobs', job_id)}/resume"
+        return self._one(Job, "POST", path, json={"training": dict(training)}, headers=_keyed(idempotency_key))
 
     def events(self, job_id: str, last_event_id: str | None = None) -> Iterator[Event]:
         """Yield the events of a job until it ends, taking a broken stream up again where it broke.
@@ -333,6 +333,10 @@ class _Upload(io.FileIO):
         if self._on_sent:
             self._on_sent(len(data))
         return data
+
+
+def _keyed(idempotency_key: str | None) -> dict[str, str]:
+    return {"Idempotency-Key": idempotency_key} if idempotency_key else {}
 
 
 def _path(*steps: str) -> str:

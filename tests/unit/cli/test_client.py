@@ -201,3 +201,17 @@ def test_a_stream_that_ends_without_a_final_event_of_a_job_that_ended_is_over() 
 
     with client_of(handler) as client:
         assert list(client.events("x", "9")) == []
+
+
+@pytest.mark.parametrize("key", ["again-1", None])
+def test_submitting_and_resuming_send_the_key_that_makes_them_safe_to_repeat(key: str | None) -> None:
+    sent: list[str | None] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request.headers.get("Idempotency-Key"))
+        return httpx.Response(202, json={"id": "job_1", "state": "queued"})
+
+    with client_of(answer) as client:
+        client.submit({}, key)
+        client.resume("job_0", {}, key)
+    assert sent == [key, key]
