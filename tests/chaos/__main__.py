@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 
 from chaos.campaign import CampaignOptions, campaign, discard
@@ -16,6 +17,7 @@ RECOVERY_JOBS = 3
 def main() -> int:
     """Return 0 if nothing that was promised was broken."""
     options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what it started must not stay behind
     if not options.recovery:
         kinds = [kind for kind in FAULTS if not options.only or options.only in kind.name]
         chosen = CampaignOptions(

@@ -9,6 +9,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+import orjson
+
 from chaos.evidence import Evidence, StoredEvent, StoredJob, StoredVersion, TrainerLife
 from chaos.history import Acknowledged, History, Refused, Seen
 from chaos.workload import Purpose
@@ -105,6 +107,8 @@ def no_final_state_is_left(case: Case) -> PerJob:
 def _departures(seen: list[Seen], job: StoredJob | None) -> Check:
     first = next((item for item in seen if item.state.final), None)
     for item in seen:
+        if item.event_id and not item.state.final:  # a stream begins with what was long ago
+            continue
         contradicts = first is not None and item.began > first.ended and item.state is not first.state
         yield f"was {first.state}, then {item.state}" if first and contradicts else None
     if first is not None and job is not None and job.state is not first.state:
@@ -292,8 +296,7 @@ def _misfit(job: StoredJob, *, diverging: bool, disk_was_full: bool) -> str | No
 
 def failure_code(fields: Mapping[str, str]) -> str:
     """Return the code of the problem that a job failed with."""
-    text = fields.get("error", "")
-    return text.partition('"code":"')[2].partition('"')[0] or "no problem"
+    return str(orjson.loads(fields["error"])["code"]) if "error" in fields else "no problem"
 
 
 def refusals_fit(case: Case) -> PerJob:

@@ -78,7 +78,7 @@ class Cluster:
             self._wait(self._is_ready, "the gateway")
             self._wait(lambda: all(self.workers_there()), "both workers")
         except BaseException:
-            kill_all(self.run)
+            self._end()
             raise
         self._keeper.start()
         return self
@@ -91,7 +91,7 @@ class Cluster:
             for name in (GATEWAY, *WORKERS, REDIS):
                 self.stop(name)
         finally:
-            kill_all(self.run)
+            self._end()
 
     def redis(self) -> TextRedis:
         """Return a client of its own for whoever looks at the records themselves."""
@@ -123,6 +123,7 @@ class Cluster:
         """Kill -9 every process of a piece; it stays down until it is started."""
         with self._lock:
             self._down.add(piece)
+            self._running[piece].kill()  # by its id: Redis writes its title over the marks in its environment
             kill_all(self.run, piece)
             self._running[piece].wait()
 
@@ -145,6 +146,7 @@ class Cluster:
         with suppress(subprocess.TimeoutExpired):
             process.wait(END_SECONDS)
         seconds = time.monotonic() - began
+        process.kill()
         kill_all(self.run, piece)
         process.wait()
         return seconds
@@ -161,6 +163,11 @@ class Cluster:
         except RedisError:
             return [False]
         return [str(self.main_pid(name)) in keys for name in WORKERS]
+
+    def _end(self) -> None:
+        for process in self._running.values():
+            process.kill()
+        kill_all(self.run)
 
     def _keep(self) -> None:
         while not self._over.wait(LOOK_SECONDS):
