@@ -1,6 +1,6 @@
 # Every target stands in `make help` with a sentence; GNU make 3.81 or newer, on Linux and macOS.
 # From the environment: PYTHON (the interpreter that makes .venv) and LECTERN_DATA (a folder of real corpora).
-# On the command line: PYTEST_ARGS for the test targets, ROW for reproduce.
+# On the command line: PYTEST_ARGS for the test targets, CHAOS_ARGS for chaos, ROW for reproduce.
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
@@ -55,6 +55,12 @@ test: $(INSTALLED) ## Run every test that takes seconds; PYTEST_ARGS adds option
 .PHONY: test-slow
 test-slow: $(INSTALLED) ## Run the tests that train models or start real processes; PYTEST_ARGS adds options.
 	$(BIN)/python -m pytest -q -m slow $(PYTEST_ARGS)
+
+# The second run asks how soon a job runs again, with the lease that workers have by default.
+.PHONY: chaos
+chaos: $(INSTALLED) ## Break a cluster in every way for twenty minutes and check what it promised; CHAOS_ARGS="--jobs 20 --faults 10".
+	PYTHONPATH=tests $(BIN)/python -m chaos $(CHAOS_ARGS)
+	PYTHONPATH=tests $(BIN)/python -m chaos --lease 15 --recovery 35
 
 .PHONY: compose-test
 compose-test: $(INSTALLED) ## Build the images, start the stack of docker-compose.yml and use it; root starts an engine itself.
