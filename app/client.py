@@ -19,6 +19,7 @@ import httpx
 from pydantic import ValidationError
 
 from app.client_records import Dataset, Event, Family, Job, Json, Model, ModelCard, Problem, Reply
+from app.event_stream import lines, parse_events
 from models.contract.errors import FieldError
 
 OnSent = Callable[[int], None]
@@ -263,7 +264,7 @@ class Client:
                 if reply.is_error:
                     reply.read()
                     raise _problem(reply)
-                yield from _parse_events(_lines(reply.iter_text()))
+                yield from parse_events(lines(reply.iter_text()))
         except httpx.TransportError as error:
             raise self._unreached(error) from error
 
@@ -363,28 +364,6 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _lines(texts: Iterator[str]) -> Iterator[str]:
-    """Yield whole lines; httpx also cuts at characters that JSON may hold, such as U+2028."""
-    rest = ""
-    for text in texts:
-        *whole, rest = (rest + text).split("\n")
-        yield from (line.removesuffix("\r") for line in whole)
-
-
-def _parse_events(lines: Iterator[str]) -> Iterator[Event | None]:
-    fields: dict[str, str] = {}
-    for line in lines:
-        if line:
-            name, _, value = line.partition(":")
-            if name:
-                fields[name] = value.removeprefix(" ")
-            else:  # a line that starts with a colon only keeps the connection open
-                yield None
-        elif "data" in fields:
-            yield Event(id=fields.get("id", ""), event=fields.get("event", "message"), data=json.loads(fields["data"]))
-            fields = {}
 
 
 def _problem(reply: httpx.Response) -> ClientError:

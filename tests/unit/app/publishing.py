@@ -56,17 +56,7 @@ class Publisher:
 
     def publish(self, model: str = "tiny", job: str = "job_1", scale: float = 1.0) -> Manifest:
         """Publish a version whose logits are ``scale`` times the images times ``WEIGHTS``, and a part ``pair``."""
-        images = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
-        logits = images.reshape(2, 4) @ WEIGHTS * np.float32(scale)
-        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-        probe = io.BytesIO()
-        cases = {
-            "classifier/0/in/images": images,
-            "classifier/0/out/logits": logits,
-            "classifier/0/out/probabilities": exponentials / exponentials.sum(axis=1, keepdims=True),
-        }
-        np.savez(probe, **cases)  # type: ignore[arg-type]
-        files = {"classifier.onnx": _classifier(scale), "pair.onnx": _pair(), "probe.npz": probe.getvalue()}
+        files = {"classifier.onnx": _classifier(scale), "pair.onnx": _pair(), "probe.npz": _probe(scale)}
         files["events.jsonl"] = b'{"id":"1-0","event":"epoch","data":{"epoch":1}}\n'
         for name, data in files.items():
             self.store.put(self.versions.part_path(job, 1, name), data)
@@ -115,6 +105,20 @@ class Publisher:
             ),
         )
         return self.versions.publish(manifest)
+
+
+def _probe(scale: float) -> bytes:
+    images = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
+    logits = images.reshape(2, 4) @ WEIGHTS * np.float32(scale)
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    cases = {
+        "classifier/0/in/images": images,
+        "classifier/0/out/logits": logits,
+        "classifier/0/out/probabilities": exponentials / exponentials.sum(axis=1, keepdims=True),
+    }
+    probe = io.BytesIO()
+    np.savez(probe, **cases)  # type: ignore[arg-type]
+    return probe.getvalue()
 
 
 def _classifier(scale: float) -> bytes:
