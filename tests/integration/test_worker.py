@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pydantic import JsonValue
 
 from models.artifacts.datasets import Datasets
 from models.artifacts.store import ArtifactStore
@@ -26,14 +27,18 @@ if TYPE_CHECKING:
     from integration.conftest import StackClient
 
 LIMIT_SECONDS = 20.0
+LONG_SECONDS = 45.0
 
 
 @pytest.fixture
-def alone(stack: StackClient) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, str]]]:
+def alone(
+    stack: StackClient, request: pytest.FixtureRequest
+) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, str]]]:
     """Return a worker that has a database of the stack's Redis and a store to itself, and its environment."""
     environment = {
         "LECTERN_REDIS_URL": stack.redis_url.replace("db=0", "db=1"),
         "LECTERN_STORE_URL": (stack.home / "alone").as_uri(),
+        **getattr(request, "param", {}),
     }
     with connect(environment["LECTERN_REDIS_URL"]) as redis:
         redis.flushdb()
@@ -63,6 +68,23 @@ def wait_until(reached: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+def submit(ref: JobRef, environment: dict[str, str], **training: JsonValue) -> JobRequest:
+    """Record a job and send its message, as a gateway does."""
+    digest = Datasets(ArtifactStore(environment["LECTERN_STORE_URL"]), Catalog()).record("digits").digest
+    request = JobRequest(
+        family="mlp", dataset="digits", model="m", project=ref.project, dataset_digest=digest, training=training
+    )
+    fields = {"request": request.model_dump_json(), "state": "queued", "attempt": "0", "max_attempts": "5"}
+    with connect(environment["LECTERN_REDIS_URL"]) as redis:
+        for name, value in fields.items():
+            redis.hset(ref.keys[0], name, value)
+        redis.sadd(JobKeys(ref.project).active(), ref.job_id)
+    celery = make_celery(WorkerSettings(redis_url=environment["LECTERN_REDIS_URL"]))
+    send(celery, ref, request.waiting)
+    celery.close()
+    return request
+
+
 def test_a_reaper_that_was_killed_is_replaced(alone: tuple[subprocess.Popen[bytes], dict[str, str]]) -> None:
     worker, _ = alone
     wait_until(lambda: bool(reapers(worker)))
@@ -77,19 +99,9 @@ def test_a_worker_told_to_stop_hands_its_job_back(
 ) -> None:
     """With a checkpoint of that moment, a message for the next worker, and all attempts left."""
     worker, environment = alone
-    url, store = environment["LECTERN_REDIS_URL"], environment["LECTERN_STORE_URL"]
-    digest = Datasets(ArtifactStore(store), Catalog()).record("digits").digest
-    ref, redis = JobRef("default", "job_1"), connect(url)
-    request = JobRequest(
-        family="mlp", dataset="digits", model="m", project="default", dataset_digest=digest, training={"epochs": 50_000}
-    )
-    fields = {"request": request.model_dump_json(), "state": "queued", "attempt": "0", "max_attempts": "5"}
-    for name, value in fields.items():
-        redis.hset(ref.keys[0], name, value)
-    redis.sadd(JobKeys("default").active(), ref.job_id)
-    celery = make_celery(WorkerSettings(redis_url=url))
-    send(celery, ref, request.waiting)
-    celery.close()
+    store = environment["LECTERN_STORE_URL"]
+    ref, redis = JobRef("default", "job_1"), connect(environment["LECTERN_REDIS_URL"])
+    request = submit(ref, environment, epochs=50_000)
     wait_until(lambda: redis.hget(ref.keys[0], "progress") is not None)
     os.killpg(worker.pid, number)
     worker.wait(LIMIT_SECONDS)
@@ -97,6 +109,28 @@ def test_a_worker_told_to_stop_hands_its_job_back(
     assert (record["state"], record["attempt"], record["handed_back"]) == ("queued", "1", "1")
     assert ArtifactStore(store).exists(record["checkpoint"])
     assert redis.llen(request.waiting.key) == 1
+    redis.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "alone", [{"LECTERN_LEASE_SECONDS": "1", "LECTERN_CHECKPOINT_SECONDS": "0.5"}], ids=["lease of 1 s"], indirect=True
+)
+def test_a_job_longer_than_every_timeout_runs_once(alone: tuple[subprocess.Popen[bytes], dict[str, str]]) -> None:
+    """Than forty leases and the broker's socket timeout; and the broker holds no message that it could send again."""
+    _, environment = alone
+    ref, redis = JobRef("default", "job_1"), connect(environment["LECTERN_REDIS_URL"])
+    submit(ref, environment, epochs=100_000, max_seconds=LONG_SECONDS)
+    wait_until(lambda: redis.hget(ref.keys[0], "progress") is not None)
+    unacknowledged = {redis.hlen("unacked")}
+    began = time.monotonic()
+    while redis.hget(ref.keys[0], "state") in ("running", "exporting"):
+        unacknowledged.add(redis.hlen("unacked"))
+        time.sleep(0.5)
+    assert time.monotonic() - began > LONG_SECONDS - 5
+    assert unacknowledged == {0}
+    record: Any = redis.hgetall(ref.keys[0])
+    assert (record["state"], record["attempt"], record["version"]) == ("succeeded", "1", "1")
     redis.close()
 
 
