@@ -2,14 +2,69 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from models.contract.training import GradientTraining, Plan
 from models.family import BatchT, Learner, Metrics, SingleLoss, State
 from models.optimization import clip_gradient, learning_rate, make_optimizer, weights
+
+Batch_contra = TypeVar("Batch_contra", contravariant=True)
+
+
+class Gradients(Protocol[Batch_contra]):
+    """How losses, gradients and steps are computed: in which precision, and by one process or several together."""
+
+    def losses(self, batch: Batch_contra) -> dict[str, Tensor]:
+        """Return the family's losses of ``batch``."""
+        ...
+
+    def backward(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
+        """Leave in the parameters of ``optimizer`` the gradient of ``loss``, unscaled."""
+        ...
+
+    def step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Let ``optimizer`` take its step."""
+        ...
+
+    def state(self) -> State:
+        """Return what is carried between steps."""
+        ...
+
+    def restore(self, state: State) -> None:
+        """Continue from what :meth:`state` returned."""
+        ...
+
+
+class PlainGradients(Generic[BatchT]):
+    """What torch does when nothing else is asked for: one process, one device, the parameters' own precision."""
+
+    def __init__(self, family: SingleLoss[Any, BatchT], module: nn.Module) -> None:
+        """Keep whose losses they are."""
+        self._family = family
+        self._module = module
+
+    def losses(self, batch: BatchT) -> dict[str, Tensor]:
+        """Return the family's losses of ``batch``."""
+        return self._family.losses(self._module, batch)
+
+    def backward(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
+        """Add the gradient of ``loss`` to what the parameters have."""
+        del optimizer
+        cast("Any", loss).backward()
+
+    def step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Let ``optimizer`` take its step."""
+        cast("Any", optimizer).step()
+
+    def state(self) -> State:
+        """Return an empty state: nothing is carried between steps."""
+        return {}
+
+    def restore(self, state: State) -> None:
+        """Return: there is nothing to restore."""
 
 
 class GradientLearner(Learner[BatchT]):
@@ -31,7 +86,16 @@ class GradientLearner(Learner[BatchT]):
         self._generator = generator
         self._optimizer = make_optimizer(module, options)
         self._weights = weights(module)
+        self._gradients: Gradients[BatchT] = PlainGradients(family, module)
         self._step = 0
+
+    def compute_with(self, gradients: Gradients[BatchT]) -> None:
+        """Compute losses, gradients and steps in another way from now on."""
+        self._gradients = gradients
+
+    def draw_from(self, noise: Tensor) -> None:
+        """Draw the module's noise from here on as a generator in the state ``noise`` does."""
+        self._generator.set_state(noise)
 
     def step(self, batch: BatchT) -> Metrics:
         """Take one step and return the batch's losses as they were before it (penalties not included)."""
@@ -40,24 +104,25 @@ class GradientLearner(Learner[BatchT]):
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.zero_grad(set_to_none=True)
-        losses = self._family.losses(self._module, batch)
-        cast("Any", losses["loss"]).backward()
+        losses = self._gradients.losses(batch)
+        self._gradients.backward(losses["loss"], self._optimizer)
         if self._options.l1 > 0:
             self._add_l1()
         if self._options.gradient_clip is not None:
             clip_gradient(self._module.parameters(), self._options.gradient_clip)
-        cast("Any", self._optimizer).step()
+        self._gradients.step(self._optimizer)
         self._family.constrain(self._module)
         self._step += 1
         return {name: value.detach() for name, value in losses.items()}
 
     def state(self) -> State:
-        """Return parameters, optimiser, step and noise generator."""
+        """Return parameters, optimiser, step, noise generator, and what the gradients carry."""
         return {
             "module": self._module.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "step": self._step,
             "generator": self._generator.get_state(),
+            "gradients": self._gradients.state(),
         }
 
     def restore(self, state: State) -> None:
@@ -70,6 +135,7 @@ class GradientLearner(Learner[BatchT]):
             group.update(own)
         self._step = saved["step"]
         self._generator.set_state(saved["generator"])
+        self._gradients.restore(saved.get("gradients", {}))
 
     def _groups(self) -> list[dict[str, Any]]:
         return self._optimizer.param_groups

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
+from redis.exceptions import RedisError
 
-from models.artifacts.datasets import Datasets
 from models.artifacts.store import ArtifactStore
 from models.artifacts.versions import Versions
 from models.catalog import Catalog
-from models.contract.datasets import DatasetRecord
-from models.contract.errors import DatasetNotFound, Unavailable, ValidationFailed
-from models.contract.jobs import JobRequest, Progress
-from models.data.kind import Content
+from models.contract.errors import LeaseLost, TrainerCrashed, Unavailable
+from models.contract.jobs import Progress
 from models.family import State
+from workers.assembly import Assembly
 from workers.checkpoints import Checkpoints
 from workers.claims import Claim
+from workers.devices import equipped
 from workers.logs import say
 from workers.publishing import Finished, export, publish
 from workers.settings import WorkerSettings
 from workers.stop import Stop
-from workers.training import Outcome, Run, prepare, train
+from workers.training import Outcome, Run, train
+
+if TYPE_CHECKING:
+    from workers.replicas import Replicas
+
+LOST = 1
+"""Exit status of a trainer that gives up because a process that it trains with has ended."""
 
 STORE_PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0)
 """How long a store that fails is waited for, half a minute in all: a network drops, somebody makes room on the disk."""
@@ -58,24 +66,28 @@ def work(claim: Claim, settings: WorkerSettings, stop: Stop) -> bool:
     if already is not None:
         claim.succeed(request.model, already)
         return True
-    catalog = Catalog(settings.families)
-    spec = catalog.spec(request.family)
-    options = spec.training.parse(request.training, "/training")
-    record, content = _patiently(lambda: _content(Datasets(store, catalog, claim.ref.project), request))
-    family = catalog.family(request.family)(spec.config.parse(request.config, "/config"), record.meta)
-    run = prepare(family, options, content.splits, _device(options.device))
-    seconds = {"load": time.monotonic() - started}
-    outcome = _train(run, claim, store, settings, stop)
+    assembly = Assembly.of(request, settings)
+    with _others(assembly, claim) as others:
+        record, content = _patiently(lambda: assembly.data(store))
+        run = assembly.run(record.meta, content.splits)
+        if others is not None:
+            others.meeting.join(run.device, 0)
+        run, together = equipped(run)
+        seconds = {"load": time.monotonic() - started}
+        outcome = _train(run, claim, store, settings, stop)
+        if together is not None:
+            together.end()
     if not outcome.finished or stop():
         say("stopped; the checkpoint is kept")
         return False
     if outcome.ended == "max_seconds":
-        say(f"training.max_seconds ({options.max_seconds:g} s) are over; what was learnt is published")
+        say(f"training.max_seconds ({run.options.max_seconds:g} s) are over; what was learnt is published")
     seconds["train"] = time.monotonic() - started - seconds["load"]
     stop.can_save = False
     claim.exporting()
     marked = time.monotonic()
-    finished = Finished(spec, catalog.task(spec.task), request, record, content, run, outcome, seconds)
+    task = assembly.catalog.task(assembly.spec.task)
+    finished = Finished(assembly.spec, task, request, record, content, run, outcome, seconds)
     exported = export(finished)
     seconds["export"] = time.monotonic() - marked
     if not claim.publishing():
@@ -107,19 +119,6 @@ class _Reporter:
             say(f"no checkpoint at step {step}: {error.detail}")
 
 
-def _content(datasets: Datasets, request: JobRequest) -> tuple[DatasetRecord, Content]:
-    """Return the dataset that the job was submitted with.
-
-    Raises:
-        DatasetNotFound: it is gone, or another one has its name now.
-    """
-    record = datasets.record(request.dataset)
-    if record.digest != request.dataset_digest:
-        message = f"Dataset '{request.dataset}' was replaced by other content after the job was submitted."
-        raise DatasetNotFound(message)
-    return record, datasets.content(record)
-
-
 def _patiently(action: Callable[[], T]) -> T:
     """Return what ``action`` returns, tried again for as long as the store fails and ``STORE_PAUSES_SECONDS`` last."""
     for pause in STORE_PAUSES_SECONDS:
@@ -136,7 +135,8 @@ def _train(run: Run, claim: Claim, store: ArtifactStore, settings: WorkerSetting
     resume = _patiently(lambda: checkpoints.load(run.device))
     parameters = sum(parameter.numel() for parameter in run.module.parameters())
     plan = run.plan
-    say(f"{'resuming' if resume else 'training'} on {run.device} with {torch.get_num_threads()} thread(s)")
+    devices = f"{run.options.devices} × {run.device.type}" if run.team is not None else str(run.device)
+    say(f"{'resuming' if resume else 'training'} on {devices} with {torch.get_num_threads()} thread(s)")
     say(f"{parameters:,} parameters, {plan.steps:,} steps of {plan.batch_size} examples over {plan.epochs} epochs")
     stop.can_save = True
     return train(
@@ -148,10 +148,21 @@ def _train(run: Run, claim: Claim, store: ArtifactStore, settings: WorkerSetting
     )
 
 
-def _device(wanted: str) -> torch.device:
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise ValidationFailed.at("/training/device", "this worker sees no GPU; use 'auto' or 'cpu'")
-    return torch.device("cuda" if torch.cuda.is_available() and wanted != "cpu" else "cpu")
+def _others(assembly: Assembly, claim: Claim) -> AbstractContextManager[Replicas | None]:
+    """Start the processes that the job trains with beside this one, if any, as early as possible."""
+    size = assembly.options.devices
+    if size == 1:
+        return nullcontext()
+    from workers.replicas import Replicas  # noqa: PLC0415 - a plain job does without torch's half for several processes
+
+    def lost(detail: str) -> None:
+        # Another thread may wait for the lost process without end: the attempt ends here, and another may follow.
+        say(detail)
+        with suppress(LeaseLost, RedisError):
+            claim.stumble(TrainerCrashed(detail))
+        os._exit(LOST)
+
+    return Replicas(assembly.request, size, lost)
 
 
 def _summary(metrics: Mapping[str, Mapping[str, float]]) -> str:

@@ -37,6 +37,8 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     settings, orders = WorkerSettings(), SimpleQueue[dict[str, Any]]()
     threading.Thread(target=_listen, args=(orders, stop, settings), daemon=True).start()
+    # Warnings for those who write programs would stand in the job's log; torch reads this when it is loaded.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     from workers import job  # noqa: PLC0415 - torch takes a second and a half; signals are heeded meanwhile
 
     job.warm_up(settings)
@@ -58,7 +60,7 @@ def main() -> int:
         return STOPPED
     except Exception as error:  # noqa: BLE001 - the boundary of the process: the job must learn of every failure
         say(traceback.format_exc())
-        return _fail(claim.fail, _crash(error))
+        return _fail(claim.fail, crash(error))
 
 
 def _fail(record: Callable[[LecternError], None], error: LecternError) -> int:
@@ -70,7 +72,7 @@ def _fail(record: Callable[[LecternError], None], error: LecternError) -> int:
     return FAILED
 
 
-def _crash(error: Exception) -> LecternError:
+def crash(error: Exception) -> LecternError:
     """Return what the owner of the job is told; torch reports missing memory by a ``RuntimeError``."""
     text = str(error)
     if isinstance(error, MemoryError) or any(mark in text for mark in OUT_OF_MEMORY):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -53,9 +53,25 @@ class Observer(Protocol):
         """Keep the state, from which the training can continue."""
 
 
+class Team(Protocol):
+    """Several processes that take each step together, seen from the first of them, which alone decides and reports."""
+
+    def step(self, epoch: int, batch: int) -> Mapping[str, float]:
+        """Take the step of this batch of this epoch; return its metrics over all examples."""
+        ...
+
+    def state(self) -> State:
+        """Return the state of the learner and of everybody's noise."""
+        ...
+
+    def restore(self, state: State) -> None:
+        """Let everybody continue from ``state``."""
+        ...
+
+
 @dataclass(frozen=True)
 class Run:
-    """All that one training needs."""
+    """All that one training needs; ``team`` only where several devices share it."""
 
     family: Family[Any, Any]
     module: nn.Module
@@ -65,6 +81,12 @@ class Run:
     options: TrainingOptions
     plan: Plan
     device: torch.device
+    team: Team | None = None
+
+    def batches(self, epoch: int) -> Sequence[torch.Tensor]:
+        """Return the indices of each batch of an epoch, counted from 0."""
+        generator = torch.Generator().manual_seed((self.options.seed * EPOCH_SEED_STRIDE + epoch) % 2**63)
+        return self.train.batches(self.plan.batch_size, generator)
 
 
 @dataclass(frozen=True)
@@ -117,8 +139,7 @@ def train(
         observer.progress(pace.progress(position))
     ended = _ended(run, position, pace)
     while ended is None:
-        generator = torch.Generator().manual_seed((run.options.seed * EPOCH_SEED_STRIDE + position.epoch) % 2**63)
-        batches = run.train.batches(run.plan.batch_size, generator)
+        batches = run.batches(position.epoch)
         while position.batch < len(batches) and ended is None:
             if should_stop():
                 observer.checkpoint(_state(run, position), pace.step)
@@ -152,7 +173,10 @@ def _ended(run: Run, position: Position, pace: Pace) -> Ended | None:
 
 
 def _learn(run: Run, position: Position, indices: torch.Tensor, step: int) -> None:
-    metrics = {name: float(value) for name, value in run.learner.step(run.train.take(indices)).items()}
+    if run.team is not None:
+        metrics = run.team.step(position.epoch, position.batch)
+    else:
+        metrics = {name: float(value) for name, value in run.learner.step(run.train.take(indices)).items()}
     _check_finite(run.options, metrics, step + 1)
     _check_explosion(run, position, metrics, step + 1)
     for name, value in metrics.items():
@@ -231,11 +255,12 @@ def _remedy(options: TrainingOptions) -> str:
 
 
 def _state(run: Run, position: Position) -> State:
-    return {"learner": run.learner.state(), "position": vars(position), "threads": torch.get_num_threads()}
+    learner = run.team or run.learner
+    return {"learner": learner.state(), "position": vars(position), "threads": torch.get_num_threads()}
 
 
 def _restore(run: Run, state: State) -> Position:
     saved = cast("dict[str, Any]", state)
-    run.learner.restore(saved["learner"])
     torch.set_num_threads(saved["threads"])
+    (run.team or run.learner).restore(saved["learner"])
     return Position(**copy.deepcopy(saved["position"]))

@@ -51,7 +51,7 @@ class TrainingOptions(Options):
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Where to train; auto takes a GPU if there is one."
     )
-    devices: Literal[1] = Field(default=1, description="Number of devices.")
+    devices: Literal[1] = Field(default=1, description="Number of devices; a learner of the family's own uses one.")
     max_seconds: float | None = Field(
         default=None,
         gt=0,
@@ -80,10 +80,17 @@ class EarlyStopping(Options):
 class GradientTraining(TrainingOptions):
     """Options of every family trained by gradient steps."""
 
-    kept_on_resume: ClassVar[frozenset[str]] = frozenset({"seed", "batch_size", "optimizer", "momentum"})
+    kept_on_resume: ClassVar[frozenset[str]] = frozenset({"seed", "batch_size", "devices", "optimizer", "momentum"})
 
     epochs: int = Field(default=10, ge=1, le=100_000, description="Passes over the training split.")
-    batch_size: int = Field(default=128, ge=1, le=65_536, description="Examples per step.")
+    batch_size: int = Field(default=128, ge=1, le=65_536, description="Examples per step and device.")
+    devices: int = Field(  # pyright: ignore[reportIncompatibleVariableOverride] - frozen: nobody can assign to it
+        default=1,
+        ge=1,
+        le=64,
+        description="Devices, or processes on the CPU, that take each step together: a step sees devices × batch_size "
+        "examples.",
+    )
     optimizer: Optimizer = Field(default="adam", description="sgd, momentum, nesterov, adagrad, rmsprop or adam.")
     learning_rate: float = Field(default=1e-3, gt=0, le=100, description="Initial (one_cycle: largest) learning rate.")
     final_learning_rate: float = Field(
@@ -107,8 +114,8 @@ class GradientTraining(TrainingOptions):
             raise ValidationFailed.at("/training/early_stopping", detail)
 
     def plan(self, examples: int) -> Plan:
-        """Return ``epochs`` passes in batches of ``batch_size``."""
-        return Plan.of(examples, self.epochs, self.batch_size)
+        """Return ``epochs`` passes in batches of ``devices`` × ``batch_size``."""
+        return Plan.of(examples, self.epochs, self.devices * self.batch_size)
 
     @model_validator(mode="after")
     def _momentum_is_used(self) -> Self:

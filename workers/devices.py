@@ -1,0 +1,58 @@
+"""Where a job trains: the device it gets, whether the machine has what it asks for, and who computes its gradients."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from models.contract.errors import ValidationFailed
+from models.contract.training import GradientTraining, TrainingOptions
+from models.learners import GradientLearner
+from workers.training import Run
+
+if TYPE_CHECKING:
+    from workers.together import Together
+
+
+def device_of(options: TrainingOptions, rank: int = 0) -> torch.device:
+    """Return the device of process ``rank`` of a training.
+
+    Raises:
+        ValidationFailed: this worker does not see what the options ask for.
+    """
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if options.device == "cuda" and not gpus:
+        raise ValidationFailed.at("/training/device", "this worker sees no GPU; use 'auto' or 'cpu'")
+    on_gpus = gpus > 0 and options.device != "cpu"
+    if on_gpus and options.devices > gpus:
+        detail = f"this worker sees {gpus} GPU{'s' if gpus > 1 else ''}; use at most {gpus}, or the device 'cpu'"
+        raise ValidationFailed.at("/training/devices", detail)
+    if not on_gpus:
+        return torch.device("cpu")
+    return torch.device("cuda", rank) if options.devices > 1 else torch.device("cuda")
+
+
+def equipped(run: Run, rank: int = 0) -> tuple[Run, Together | None]:
+    """Return the run with the gradients that its options ask for, and what it takes its steps together with.
+
+    With several devices their processes are one process group already.
+
+    Raises:
+        ValidationFailed: the family's learner computes its gradients itself.
+    """
+    options = run.options
+    if not isinstance(options, GradientTraining) or options.devices == 1:
+        return run, None
+    if not isinstance(run.learner, GradientLearner):
+        detail = "the learner of this family computes its gradients itself, on one device; leave it out"
+        raise ValidationFailed.at("/training/devices", detail)
+    from workers.gradients import FabricGradients  # noqa: PLC0415 - a plain job does without this import's second
+
+    gradients = FabricGradients(run, options, rank)
+    run.learner.compute_with(gradients)
+    from workers.together import Together  # noqa: PLC0415 - as above
+
+    together = Together(run, run.learner, gradients, rank, options.devices)
+    return replace(run, team=together), together
