@@ -29,6 +29,11 @@ def device_of(options: TrainingOptions, rank: int = 0) -> torch.device:
     if on_gpus and options.devices > gpus:
         detail = f"this worker sees {gpus} GPU{'s' if gpus > 1 else ''}; use at most {gpus}, or the device 'cpu'"
         raise ValidationFailed.at("/training/devices", detail)
+    if isinstance(options, GradientTraining) and not on_gpus:
+        if options.precision == "16-mixed":
+            raise ValidationFailed.at("/training/precision", "needs a GPU; use 'bf16-mixed' or '32' on the CPU")
+        if options.compile:
+            raise ValidationFailed.at("/training/compile", "needs a GPU; leave it out on the CPU")
     if not on_gpus:
         return torch.device("cpu")
     return torch.device("cuda", rank) if options.devices > 1 else torch.device("cuda")
@@ -43,15 +48,21 @@ def equipped(run: Run, rank: int = 0) -> tuple[Run, Together | None]:
         ValidationFailed: the family's learner computes its gradients itself.
     """
     options = run.options
-    if not isinstance(options, GradientTraining) or options.devices == 1:
+    if not isinstance(options, GradientTraining):
+        return run, None
+    wanted = {"devices": options.devices > 1, "precision": options.precision != "32", "compile": options.compile}
+    asked = [name for name, value in wanted.items() if value]
+    if not asked:
         return run, None
     if not isinstance(run.learner, GradientLearner):
-        detail = "the learner of this family computes its gradients itself, on one device; leave it out"
-        raise ValidationFailed.at("/training/devices", detail)
+        detail = "the learner of this family computes its gradients itself, on one device in 32 bits; leave it out"
+        raise ValidationFailed.at(f"/training/{asked[0]}", detail)
     from workers.gradients import FabricGradients  # noqa: PLC0415 - a plain job does without this import's second
 
     gradients = FabricGradients(run, options, rank)
     run.learner.compute_with(gradients)
+    if options.devices == 1:
+        return run, None
     from workers.together import Together  # noqa: PLC0415 - as above
 
     together = Together(run, run.learner, gradients, rank, options.devices)

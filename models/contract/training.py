@@ -16,6 +16,7 @@ from models.contract.errors import ValidationFailed
 
 Optimizer = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam"]
 Schedule = Literal["constant", "linear", "cosine", "one_cycle"]
+Precision = Literal["32", "bf16-mixed", "16-mixed"]
 Ended = Literal["plan", "early_stopping", "max_seconds"]
 """Why a training ended: all its epochs were done, or a rule among its options ended it before."""
 
@@ -106,6 +107,12 @@ class GradientTraining(TrainingOptions):
     )
     gradient_clip: float | None = Field(default=None, gt=0, description="Largest norm of the whole gradient.")
     early_stopping: EarlyStopping | None = Field(default=None, description="Off when null.")
+    precision: Precision = Field(
+        default="32",
+        description="Of the steps: 32 bits; bf16-mixed, bfloat16 where it does no harm; 16-mixed, half precision and a "
+        "scaled loss, on GPUs.",
+    )
+    compile: bool = Field(default=False, description="Whether torch compiles the steps first; on GPUs.")
 
     def check_splits(self, counts: Mapping[str, int]) -> None:
         """Refuse early stopping without a validation split."""

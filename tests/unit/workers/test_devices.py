@@ -25,9 +25,11 @@ def gpus(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
     [
         (0, {}, 0, "cpu"),
         (0, {"devices": 2}, 1, "cpu"),
+        (0, {"device": "cpu", "precision": "bf16-mixed"}, 0, "cpu"),
         (1, {}, 0, "cuda"),
         (1, {"device": "cpu", "devices": 3}, 2, "cpu"),
         (2, {"devices": 2}, 1, "cuda:1"),
+        (1, {"precision": "16-mixed", "compile": True}, 0, "cuda"),
     ],
     indirect=["gpus"],
 )
@@ -42,6 +44,9 @@ def test_each_process_gets_its_device(options: dict[str, object], rank: int, dev
         (0, {"device": "cuda"}, "/training/device", "use 'auto' or 'cpu'"),
         (1, {"device": "cuda", "devices": 2}, "/training/devices", "sees 1 GPU; use at most 1, or the device 'cpu'"),
         (2, {"devices": 3}, "/training/devices", "sees 2 GPUs; use at most 2"),
+        (0, {"precision": "16-mixed"}, "/training/precision", "use 'bf16-mixed' or '32'"),
+        (1, {"device": "cpu", "precision": "16-mixed"}, "/training/precision", "use 'bf16-mixed' or '32'"),
+        (0, {"compile": True}, "/training/compile", "leave it out on the CPU"),
     ],
     indirect=["gpus"],
 )
