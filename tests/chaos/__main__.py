@@ -21,7 +21,14 @@ def main() -> int:
     if not options.recovery:
         kinds = [kind for kind in FAULTS if not options.only or options.only in kind.name]
         chosen = CampaignOptions(
-            options.jobs, options.faults, options.seed, options.seconds_limit, options.lease, options.clients, kinds
+            options.jobs,
+            options.faults,
+            options.seed,
+            options.seconds_limit,
+            options.lease,
+            options.clients,
+            kinds,
+            tell=_tell,
         )
         return _run(chosen, keep=options.keep)
     alone = CampaignOptions(
@@ -41,6 +48,9 @@ def _run(options: CampaignOptions, recovery_limit_seconds: float | None = None, 
     result = campaign(options)
     sys.stdout.write(f"{result.report}\n")
     bad = result.violations > 0
+    if result.shortfall:
+        sys.stdout.write(f"\n{result.shortfall}\n")
+        bad = True
     for complaint in result.complaints():
         sys.stdout.write(f"\n{complaint}\n")
     if recovery_limit_seconds is not None:
@@ -56,6 +66,10 @@ def _run(options: CampaignOptions, recovery_limit_seconds: float | None = None, 
     else:
         discard(result)
     return int(bad)
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
 
 
 def _options() -> argparse.Namespace:

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -34,6 +34,7 @@ SETTLE_SECONDS = 180.0
 """How long jobs may take to end once nothing is broken any more."""
 
 POLL_SECONDS = 0.2
+TELL_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class CampaignOptions:
         kinds: the faults to choose from.
         pause_seconds: shortest and longest time between faults.
         epochs_factor: makes the jobs longer or shorter.
+        tell: takes a line now and then that says how far the run is.
     """
 
     jobs: int = 200
@@ -61,6 +63,7 @@ class CampaignOptions:
     kinds: Sequence[type[Fault]] = FAULTS
     pause_seconds: tuple[float, float] = (1.0, 6.0)
     epochs_factor: float = 1.0
+    tell: Callable[[str], None] = lambda _: None
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class Result:
     """What came out, and where its files are."""
 
     case: Case
+    options: CampaignOptions
     verdicts: Sequence[Verdict]
     report: str
     home: Path
@@ -76,6 +80,14 @@ class Result:
     def violations(self) -> int:
         """How often an invariant was violated."""
         return sum(len(verdict.violations) for verdict in self.verdicts)
+
+    @property
+    def shortfall(self) -> str | None:
+        """What the run was to have and has not, because its time was up; None if it is whole."""
+        jobs, faults = len(self.case.evidence.jobs), self.case.history.happened
+        if jobs >= self.options.jobs and faults >= self.options.faults:
+            return None
+        return f"time was up: {jobs} of {self.options.jobs} jobs, {faults} of {self.options.faults} faults"
 
     def complaints(self) -> Iterator[str]:
         """Write down everything about each job that violates something; yield a sentence and the file's path."""
@@ -107,7 +119,7 @@ def campaign(options: CampaignOptions) -> Result:
     case = Case(history, evidence, options.lease_seconds)
     verdicts = check(case)
     summary = report.Summary(options.seed, time.monotonic() - began, left_out, cluster.ended_by_themselves)
-    return Result(case, verdicts, report.report(case, verdicts, summary), home)
+    return Result(case, options, verdicts, report.report(case, verdicts, summary), home)
 
 
 def discard(result: Result) -> None:
@@ -143,9 +155,13 @@ def _act(scene: Scene, history: History, options: CampaignOptions, over: threadi
             threads.submit(nemesis.run, options.kinds, options.faults, options.pause_seconds),
             *(threads.submit(JobClient(name, url, history, over).run, desk) for name in names),
         ]
-        deadline = time.monotonic() + options.limit_seconds
+        began = told = time.monotonic()
+        deadline = began + options.limit_seconds
         try:
             while any(not future.done() for future in working):
+                if time.monotonic() - told > TELL_SECONDS:
+                    told = time.monotonic()
+                    options.tell(f"{told - began:.0f} s: {history.figures()}")
                 if any(future.done() and future.exception() for future in working):
                     over.set()
                 if over.is_set() or time.monotonic() > deadline:

@@ -103,6 +103,16 @@ class History:
             else:
                 self.entries.append(entry)
 
+    @property
+    def happened(self) -> int:
+        """Number of faults that hit something."""
+        return sum(strike.happened for strike in self.strikes)
+
+    def figures(self) -> str:
+        """Return how far it has come, in a few words."""
+        ended = {entry.job_id for entry in list(self.entries) if isinstance(entry, Seen) and entry.state.final}
+        return f"{len(self.acknowledged())} jobs submitted, {len(ended)} ended, {self.happened} faults"
+
     def acknowledged(self) -> dict[str, Acknowledged]:
         """Return the first acknowledgement of each job, by its id."""
         found: dict[str, Acknowledged] = {}

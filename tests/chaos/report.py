@@ -74,10 +74,9 @@ def cancellations(case: Case) -> list[float]:
 
 
 def _heading(case: Case, summary: Summary) -> Iterator[str]:
-    happened = [strike for strike in case.history.strikes if strike.happened]
     jobs = case.evidence.jobs.values()
     endings = ", ".join(f"{count} {name}" for name, count in Counter(map(outcome, jobs)).most_common())
-    yield f"{len(case.evidence.jobs)} jobs, {len(happened)} faults, seed {summary.seed}, {summary.seconds:.0f} s"
+    yield f"{len(jobs)} jobs, {case.history.happened} faults, seed {summary.seed}, {summary.seconds:.0f} s"
     yield f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, lease {case.lease_seconds:g} s"
     yield f"jobs: {endings}"
 

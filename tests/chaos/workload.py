@@ -23,9 +23,9 @@ class Purpose(StrEnum):
 
 
 SHARES: Mapping[Purpose, int] = {
-    Purpose.PLAIN: 13,
-    Purpose.DIVERGING: 1,
-    Purpose.CANCELLED_QUEUED: 1,
+    Purpose.PLAIN: 11,
+    Purpose.DIVERGING: 2,
+    Purpose.CANCELLED_QUEUED: 2,
     Purpose.CANCELLED_RUNNING: 2,
     Purpose.CANCELLED_LATE: 1,
     Purpose.RESUMED: 2,
