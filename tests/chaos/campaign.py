@@ -189,7 +189,7 @@ def _settle(cluster: Cluster, url: str, history: History) -> None:
             except RedisError:
                 pass
             time.sleep(POLL_SECONDS)
-    JobClient("auditor", url, history, threading.Event()).list()
+    JobClient("auditor", url, history, threading.Event()).audit_once()
 
 
 def _told(case: Case, job_id: str) -> bytes:

@@ -52,12 +52,16 @@ class JobClient:
         with self._client:
             while not self._over.wait(AUDIT_SECONDS):
                 try:
-                    self.list()
+                    self._list()
                 except GivenUp:
                     return
 
-    def list(self) -> None:
-        """See the state of every job."""
+    def audit_once(self) -> None:
+        """Look at all jobs, and that was it."""
+        with self._client:
+            self._list()
+
+    def _list(self) -> None:
         began = time.monotonic()
         for job in self._insist("list", "", self._client.jobs):
             self._seen(began, job)

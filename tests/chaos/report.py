@@ -116,7 +116,7 @@ def _remarks(case: Case, summary: Summary) -> Iterator[str]:
     unanswered = Counter(entry.code for entry in case.history.entries if isinstance(entry, Refused))
     for what, counted in (
         ("found nothing to hit", missed),
-        ("ended by themselves and were started again", summary.ended_by_themselves),
+        ("ended and were started again, crash points included", summary.ended_by_themselves),
         ("requests refused or not answered", unanswered),
     ):
         if counted:
