@@ -17,6 +17,9 @@ RECOVERY_JOBS = 3
 def main() -> int:
     """Return 0 if nothing that was promised was broken."""
     options = _options()
+    if sys.platform != "linux":
+        sys.stderr.write("This needs Linux, which shows processes and their environment in /proc.\n")
+        return 1
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what it started must not stay behind
     if not options.recovery:
         kinds = [kind for kind in FAULTS if not options.only or options.only in kind.name]
