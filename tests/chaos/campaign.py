@@ -142,40 +142,52 @@ def _disk(folder: Path, *, wanted: bool) -> Generator[SmallDisk | None]:
         yield disk
 
 
+@dataclass(frozen=True)
+class _Ends:
+    """How the threads of a run are told to come to an end: at once, or with what they are at."""
+
+    over: threading.Event
+    time_is_up: threading.Event
+
+
 def _act(scene: Scene, history: History, options: CampaignOptions, over: threading.Event) -> None:
     """Let clients and nemesis do their work, until both are through or time is up."""
-    url = scene.cluster.base_url
-    time_is_up, audited = threading.Event(), threading.Event()
-    nemesis = Nemesis(scene, history, time_is_up)
+    url, ends, audited = scene.cluster.base_url, _Ends(over, threading.Event()), threading.Event()
+    nemesis = Nemesis(scene, history, ends.time_is_up)
     desk = Desk(plans(options.seed, options.epochs_factor), options.jobs, lambda: not nemesis.done)
     names = [f"client{number}" for number in range(1, options.clients + 1)]
     with ThreadPoolExecutor(options.clients + 2) as threads:
         audit = threads.submit(JobClient("auditor", url, history, audited).audit)
         working: list[Future[None]] = [
-            threads.submit(nemesis.run, options.kinds, options.faults, options.pause_seconds),
+            threads.submit(nemesis.run, options.kinds, options.faults, options.pause_seconds, lambda: desk.share),
             *(threads.submit(JobClient(name, url, history, over).run, desk) for name in names),
         ]
-        began = told = time.monotonic()
-        deadline = began + options.limit_seconds
         try:
-            while any(not future.done() for future in working):
-                if time.monotonic() - told > TELL_SECONDS:
-                    told = time.monotonic()
-                    options.tell(f"{told - began:.0f} s: {history.figures()}")
-                if any(future.done() and future.exception() for future in working):
-                    over.set()
-                if over.is_set() or time.monotonic() > deadline:
-                    time_is_up.set()
-                    desk.closed = True
-                if time.monotonic() > deadline + SETTLE_SECONDS:
-                    over.set()
-                time.sleep(POLL_SECONDS)
+            _see_to_the_end(working, desk, ends, options, history)
         finally:
-            over.set()
-            time_is_up.set()
-            audited.set()
+            for event in (over, ends.time_is_up, audited):
+                event.set()
     for future in (audit, *working):
         future.result()
+
+
+def _see_to_the_end(
+    working: Sequence[Future[None]], desk: Desk, ends: _Ends, options: CampaignOptions, history: History
+) -> None:
+    """Return when all threads are done; hurry them when time is up or one of them fails."""
+    began = told = time.monotonic()
+    deadline = began + options.limit_seconds
+    while any(not future.done() for future in working):
+        moment = time.monotonic()
+        if moment - told > TELL_SECONDS:
+            told = moment
+            options.tell(f"{moment - began:.0f} s: {history.figures()}")
+        if moment > deadline + SETTLE_SECONDS or any(future.done() and future.exception() for future in working):
+            ends.over.set()
+        if moment > deadline or ends.over.is_set():
+            ends.time_is_up.set()
+            desk.closed = True
+        time.sleep(POLL_SECONDS)
 
 
 def _settle(cluster: Cluster, url: str, history: History) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from chaos.faults import Fault, NothingToHit, Scene, Struck
 from chaos.history import History, Strike
+
+POLL_SECONDS = 0.1
 
 
 class Nemesis:
@@ -21,14 +23,26 @@ class Nemesis:
         self._over = over
         self.done = False
 
-    def run(self, kinds: Sequence[type[Fault]], faults: int, pause_seconds: tuple[float, float]) -> None:
-        """Strike until ``faults`` have happened, each kind as often as the others, give or take one."""
+    def run(
+        self,
+        kinds: Sequence[type[Fault]],
+        faults: int,
+        pause_seconds: tuple[float, float],
+        share: Callable[[], float],
+    ) -> None:
+        """Strike until ``faults`` have happened, each kind as often as the others, give or take one.
+
+        No larger part of them comes than the ``share`` of the jobs that were submitted, so that all are in the way.
+        """
         try:
-            left = faults
+            done = 0
             for kind in shuffled(kinds, self._scene.chance):
-                if left <= 0 or self._over.wait(self._scene.chance.uniform(*pause_seconds)):
+                if done >= faults or self._over.wait(self._scene.chance.uniform(*pause_seconds)):
                     return
-                left -= self._strike(kind())
+                while done > faults * share():
+                    if self._over.wait(POLL_SECONDS):
+                        return
+                done += self._strike(kind())
         finally:
             self.done = True
 

@@ -40,6 +40,8 @@ def test_faults_have_names_of_their_own() -> None:
 def test_a_desk_hands_out_what_was_ordered_and_more_while_it_is_wanted() -> None:
     wanted = True
     desk = Desk(plans(1), 2, lambda: wanted)
+    assert desk.share == 0.0
     assert all(desk.next() for _ in range(4))
+    assert desk.share == 1.0
     wanted = False
     assert desk.next() is None

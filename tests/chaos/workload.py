@@ -104,10 +104,15 @@ class Desk:
     def __init__(self, source: Iterator[Plan], jobs: int, wanted: Callable[[], bool]) -> None:
         """Hand out nothing yet."""
         self._source = source
-        self._left = jobs
+        self._jobs = self._left = jobs
         self._wanted = wanted
         self._lock = threading.Lock()
         self.closed = False
+
+    @property
+    def share(self) -> float:
+        """Return which share of the ordered plans was handed out."""
+        return min(1.0, (self._jobs - self._left) / self._jobs)
 
     def next(self) -> Plan | None:
         """Return the next plan; None when it is enough."""
