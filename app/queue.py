@@ -15,6 +15,7 @@ import orjson
 import structlog
 
 from app import scripts
+from app.figures import JobFigures
 from app.messages import task_message
 from app.redis_client import ANSWER_SECONDS, connect, reachable
 from app.schemas import Job
@@ -30,13 +31,16 @@ from models.contract.jobs import (
     CHANGED_MODELS,
     EVENTS_KEPT,
     LOG_TAIL,
+    QUEUES,
     TRAIN_TASK,
     JobKeys,
     JobRequest,
     JobState,
     Progress,
     Waiting,
+    waiting_lists,
 )
+from models.contract.workers import WORKERS, WorkerPresence
 
 STREAMS_LIMIT = 1_000
 LISTEN_SECONDS = 60.0
@@ -105,7 +109,7 @@ class JobQueue:
         self._submit = self._redis.register_script(scripts.SUBMIT)
         self._cancel = self._redis.register_script(scripts.CANCEL)
         self._page = self._redis.register_script(scripts.PAGE)
-        self._count = self._redis.register_script(scripts.COUNT)
+        self._look = self._redis.register_script(scripts.LOOK)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -147,8 +151,11 @@ class JobQueue:
             "created": _now(),
             "resumed_from": submission.resumed_from or "",
             "idempotency_key": key or "",
+            "queue": submission.request.waiting.queue,
+            "family": submission.request.family,
         }
         keys = [self._keys.job(job_id), self._keys.index(), self._keys.active(), self._keys.events(job_id)]
+        keys += [self._keys.figures()]
         keys += [self._keys.idempotency(key)] if key else []
         older = self._keys.job(submission.resumed_from) if submission.resumed_from else ""
         flat = [text for name, value in fields.items() if value for text in (name, value)]
@@ -239,11 +246,21 @@ class JobQueue:
             raise JobFinished(f"Job {job_id} already {outcome}; only a job that has not ended can be cancelled.")
         return await self.read(job_id)
 
-    async def counts(self) -> Mapping[JobState, int]:
-        """Return the number of jobs by state."""
+    async def figures(self) -> JobFigures:
+        """Return the figures of the jobs, with the workers and messages of the queues, all of one moment."""
+        lists = [(queue, key) for queue in QUEUES for key in waiting_lists(queue)]
+        keys = [self._keys.figures(), self._keys.leases(), WORKERS, *(key for _, key in lists)]
         with reachable():
-            flat = await self._count(keys=[self._keys.index()], args=[self._keys.job("")])
-        return {JobState(state): int(count) for state, count in zip(flat[::2], flat[1::2], strict=True)}
+            flat, age, workers, lengths = await self._look(keys=keys)
+        messages: dict[str, int] = dict.fromkeys(QUEUES, 0)
+        for (queue, _), length in zip(lists, lengths, strict=True):
+            messages[queue] += length
+        return JobFigures(
+            numbers={name: int(number) for name, number in zip(flat[::2], flat[1::2], strict=True)},
+            lease_age_seconds=max(0, age) / 1000,
+            workers=tuple(WorkerPresence.model_validate_json(worker) for worker in workers),
+            messages=messages,
+        )
 
     async def logs(self, job_id: str) -> str:
         """Return the lines that the job's trainer wrote.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 
+from models.contract.figures import FIGURES
 from models.contract.transitions import MOVE
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -12,26 +13,28 @@ ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 JOB_ID = re.compile(r"job_[0-9A-Z]{26}")
 
-# KEYS: job, index, active, events, idempotency if there is a key.
+# KEYS: job, index, active, events, figures, idempotency if there is a key.
 # ARGV: job id, milliseconds, events kept, digest of the body, key of the job that it resumes or '', then fields and
 # values of the record. A checkpoint expires only while no job that is not final resumes it (``workers/expiry.py``), so
 # one that is there in this step is there for the new job.
-SUBMIT = """
-if KEYS[5] then
-  local earlier = redis.call('GET', KEYS[5])
+SUBMIT = f"""{FIGURES}
+if KEYS[6] then
+  local earlier = redis.call('GET', KEYS[6])
   if earlier then
     local digest, id = string.match(earlier, '^(%S+) (%S+)$')
-    return {digest == ARGV[4] and 'same' or 'mismatch', id}
+    return {{digest == ARGV[4] and 'same' or 'mismatch', id}}
   end
 end
-if ARGV[5] ~= '' and redis.call('HEXISTS', ARGV[5], 'checkpoint') == 0 then return {'expired', ARGV[1]} end
-if KEYS[5] then redis.call('SET', KEYS[5], ARGV[4] .. ' ' .. ARGV[1]) end
+if ARGV[5] ~= '' and redis.call('HEXISTS', ARGV[5], 'checkpoint') == 0 then return {{'expired', ARGV[1]}} end
+if KEYS[6] then redis.call('SET', KEYS[6], ARGV[4] .. ' ' .. ARGV[1]) end
 for index = 6, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[index], ARGV[index + 1]) end
+redis.call('HSET', KEYS[1], 'created_ms', milliseconds())
+count(1)
 redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1])
 redis.call('SADD', KEYS[3], ARGV[1])
 redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[3], '*', 'event', 'state',
-  'data', cjson.encode({state = 'queued', attempt = 1}))
-return {'written', ARGV[1]}
+  'data', cjson.encode({{state = 'queued', attempt = 1}}))
+return {{'written', ARGV[1]}}
 """
 
 # KEYS: those of ``JobKeys.transition``. ARGV: job id, time, events kept. Returns ended where this ended it, else ok,
@@ -48,18 +51,18 @@ move(ARGV[1], 'cancelled', ARGV[2], ARGV[3], {{}})
 return 'ended'
 """
 
-# KEYS: index. ARGV: prefix of the job keys. Returns state, count, state, count …
-COUNT = """
-local counts, flat = {}, {}
-for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
-  local state = redis.call('HGET', ARGV[1] .. id, 'state')
-  if state then counts[state] = (counts[state] or 0) + 1 end
+# KEYS: figures, leases, workers, then lists of messages. Returns fields and values of the figures · milliseconds since
+# the oldest renewal of a lease that is held or -1 · records of the workers that are there · lengths of the lists.
+LOOK = f"""{FIGURES}
+local age, workers, lengths = -1, {{}}, {{}}
+local oldest = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2]
+if oldest then age = math.max(0, milliseconds() - oldest) end
+for _, key in ipairs(redis.call('ZRANGE', KEYS[3], 0, -1)) do
+  local worker = redis.call('GET', key)
+  if worker then workers[#workers + 1] = worker end
 end
-for state, count in pairs(counts) do
-  flat[#flat + 1] = state
-  flat[#flat + 1] = count
-end
-return flat
+for index = 4, #KEYS do lengths[#lengths + 1] = redis.call('LLEN', KEYS[index]) end
+return {{redis.call('HGETALL', KEYS[1]), age, workers, lengths}}
 """
 
 

@@ -6,7 +6,6 @@ import logging
 import re
 import sys
 import time
-from collections.abc import Mapping
 from uuid import uuid4
 
 import structlog
@@ -17,8 +16,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import problems
+from app.figures import JobCollector, JobFigures
 from app.settings import GatewaySettings
-from models.contract.jobs import JobState
 
 REQUEST_ID = "X-Request-ID"
 GIVEN_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
@@ -85,8 +84,8 @@ class Metrics:
             ("model", "version", "verb", "outcome"),
             registry=self.registry,
         )
-        self._jobs = Gauge("lectern_jobs", "Jobs by state.", ("state",), registry=self.registry)
-        self._queue_up = Gauge("lectern_queue_up", "Whether Redis answers.", registry=self.registry)
+        self._jobs = JobCollector()
+        self.registry.register(self._jobs)
         self._loaded = Gauge("lectern_models_loaded", "Versions in memory.", registry=self.registry)
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
@@ -98,13 +97,10 @@ class Metrics:
         """Count a request to a model that exists; ``outcome`` is ``ok`` or the code of its problem."""
         self._predictions.labels(model, str(version), verb, outcome).inc()
 
-    def exposition(self, jobs: Mapping[JobState, int] | None, loaded: int) -> bytes:
+    def exposition(self, jobs: JobFigures | None, loaded: int) -> bytes:
         """Return all metrics as Prometheus reads them; ``jobs`` is None when Redis does not answer."""
-        self._queue_up.set(jobs is not None)
+        self._jobs.figures = jobs
         self._loaded.set(loaded)
-        self._jobs.clear()
-        for state in JobState if jobs is not None else ():
-            self._jobs.labels(state.value).set((jobs or {}).get(state, 0))
         return generate_latest(self.registry)
 
 

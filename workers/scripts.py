@@ -16,7 +16,8 @@ local attempt = redis.call('HINCRBY', KEYS[1], 'attempt', 1)
 redis.call('HSETNX', KEYS[1], 'started', ARGV[3])
 redis.call('HDEL', KEYS[1], 'last_token')
 move(ARGV[5], 'running', ARGV[3], ARGV[4], {{}})
-redis.call('HSET', KEYS[1], 'token', ARGV[1], 'lease_expires_ms', milliseconds() + ARGV[2], 'worker', ARGV[6])
+redis.call('HSET', KEYS[1], 'token', ARGV[1], 'worker', ARGV[6])
+hold(ARGV[2])
 return attempt
 """
 
@@ -26,7 +27,7 @@ if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then return -1 end
 
 # ARGV: token · lease in milliseconds
 RENEW = f"""{MOVE}{_FENCE}
-redis.call('HSET', KEYS[1], 'lease_expires_ms', milliseconds() + ARGV[2])
+hold(ARGV[2])
 return redis.call('HGET', KEYS[1], 'cancel_requested') == '1' and 1 or 0
 """
 
@@ -100,6 +101,8 @@ if job[1] ~= 'running' and job[1] ~= 'exporting' then return {{'not_held'}} end
 if ARGV[1] == '' then
   if tonumber(job[3] or '0') > milliseconds() then return {{'held'}} end
 elseif job[2] ~= ARGV[1] then return {{'not_held'}} end
+-- One that nobody holds any more was counted when its lease was taken away, or gave itself back.
+if ARGV[1] == '' and job[2] then tally('lost') end
 local state = 'queued'
 local used = tonumber(job[4]) - tonumber(job[10] or '0')
 if job[6] == '1' and job[7] ~= '1' then state = 'cancelled'
@@ -107,7 +110,7 @@ elseif ARGV[7] == '1' and not job[9] then redis.call('HINCRBY', KEYS[1], 'handed
 elseif job[9] or used >= tonumber(job[5]) then
   -- Past the point of no return there may be a version, or a writer about to make one. The reaper looks first.
   if job[7] == '1' and ARGV[6] ~= '1' then
-    redis.call('HDEL', KEYS[1], 'token', 'lease_expires_ms')
+    let_go()
     if ARGV[1] ~= '' and not job[8] then redis.call('HSET', KEYS[1], 'last_problem', ARGV[5]) end
     return {{'unsettled'}}
   end

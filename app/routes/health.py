@@ -36,9 +36,9 @@ async def readyz(services: Serving) -> Health:
 
 @router.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
 async def metrics(services: Serving) -> Response:
-    """Return every metric; the numbers of jobs are read from Redis now."""
+    """Return every metric; the figures of jobs are read from Redis now."""
     try:
-        jobs = await asyncio.wait_for(services.queue.counts(), CHECK_SECONDS)
+        jobs = await asyncio.wait_for(services.queue.figures(), CHECK_SECONDS)
     except (QueueUnavailable, TimeoutError):
         jobs = None
     content = services.metrics.exposition(jobs, services.registry.loaded_count)

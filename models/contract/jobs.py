@@ -12,7 +12,11 @@ first claim) · ``max_attempts`` · ``token`` of the present holder · ``lease_e
 ``last_problem`` the same, of an attempt that another may follow · ``version`` · ``worker`` host and process id of the
 newest trainer · ``last_token`` of the last holder, whose late log lines are kept · ``handed_back`` number of attempts
 that ended because their worker was told to stop, which do not count · ``cancel_requested`` "1" once asked ·
-``publishing`` "1" past the point of no return · ``resumed_from`` job id · ``idempotency_key``.
+``publishing`` "1" past the point of no return · ``resumed_from`` job id · ``idempotency_key`` · ``queue`` ``family``
+out of the request · ``created_ms`` ``started_ms`` (Redis clock, of submission and first claim; for the figures).
+
+Of all jobs together: the hash of figures (``figures.py``) and the sorted set ``leases`` of the keys of jobs that are
+held, by the time of their claim or newest renewal in milliseconds (Redis clock).
 
 Events: ``state`` ``{"state", "attempt"}`` (a final one adds ``model``, ``version`` or ``error``) ·
 ``progress`` :class:`Progress` · ``epoch`` ``{"epoch", "metrics"}`` · ``log`` ``{"line"}``; all with their ``attempt``.
@@ -174,8 +178,9 @@ class JobKeys:
         return f"lectern:{self.project}:job:{job_id}:logs"
 
     def transition(self, job_id: str) -> list[str]:
-        """Return the keys that every script takes that changes a job: job, events, active jobs, log."""
-        return [self.job(job_id), self.events(job_id), self.active(), self.logs(job_id)]
+        """Return what every script takes that changes a job: job, events, active jobs, log, figures, leases."""
+        own = (self.job(job_id), self.events(job_id), self.active(), self.logs(job_id))
+        return [*own, self.figures(), self.leases()]
 
     def index(self) -> str:
         """Sorted set of job ids by time of submission in milliseconds."""
@@ -184,6 +189,14 @@ class JobKeys:
     def active(self) -> str:
         """Set of the ids of jobs that are not final."""
         return f"lectern:{self.project}:jobs:active"
+
+    def figures(self) -> str:
+        """Hash of numbers that ``figures.py`` describes."""
+        return f"lectern:{self.project}:jobs:figures"
+
+    def leases(self) -> str:
+        """Sorted set of the keys of held jobs by the time of their newest renewal."""
+        return f"lectern:{self.project}:jobs:leases"
 
     def idempotency(self, key: str) -> str:
         """String ``{digest of the body} {job id}`` of an idempotency key."""

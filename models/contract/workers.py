@@ -1,6 +1,7 @@
 """A worker as it shows itself in Redis: a key of its own that lapses soon after the worker stops beating.
 
-Written by the worker's own loop (``workers/presence.py``), so a worker that hangs is not believed alive.
+Written by the worker's own loop (``workers/presence.py``), so a worker that hangs is not believed alive. The sorted set
+``WORKERS`` lists the keys, some of which may have lapsed, so that nobody has to search all of Redis for them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from models.contract.config import Options
 
 PRESENCE_SECONDS = 10.0
 """How long a beat is believed. Workers beat every two seconds."""
+
+WORKERS = "lectern:workers"
+"""Keys of workers by the second of their newest beat (Redis clock)."""
 
 
 class WorkerPresence(Options):
