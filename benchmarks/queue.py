@@ -129,7 +129,9 @@ def _used_bytes(redis: Redis) -> int:
 
 
 def _tell_memory(before: int, after: int, jobs: int) -> None:
-    print(f"  Redis: {before / 1e6:.2f} MB before, {after / 1e6:.2f} MB after, {(after - before) / jobs:.0f} bytes a job")
+    print(
+        f"  Redis: {before / 1e6:.2f} MB before, {after / 1e6:.2f} MB after, {(after - before) / jobs:.0f} bytes a job"
+    )
 
 
 if __name__ == "__main__":

@@ -48,6 +48,11 @@ class Pace:
         self.step += 1
         self._watch(position)
 
+    @property
+    def first(self) -> bool:
+        """Whether one step was taken since the clock started, the one that whoever waits wants to hear of at once."""
+        return self.step == self._start[1] + 1
+
     def due(self, seconds: float, what: str) -> bool:
         """Return whether ``seconds`` have passed since this was last due."""
         moment = self._clock()

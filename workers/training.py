@@ -146,7 +146,7 @@ def train(
                 return Outcome(None, position.curves)
             _learn(run, position, batches[position.batch], pace.step)
             pace.take(position)
-            if pace.due(REPORT_SECONDS, "report"):
+            if pace.due(REPORT_SECONDS, "report") or pace.first:
                 observer.progress(pace.progress(position))
             if pace.due(checkpoint_seconds, "checkpoint"):
                 observer.checkpoint(_state(run, position), pace.step)

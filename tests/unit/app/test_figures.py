@@ -153,9 +153,7 @@ async def test_durations_and_waits_fall_into_their_buckets(
     await client.post(f"/v1/jobs/{third.job_id}/cancel")
     told = await _told(client)
     name = "lectern_job_duration_seconds"
-    buckets = {
-        bound: told.get(f"{name}_bucket{{mlp,{bound},failed}}", 0) for bound in ("60", "300", "86400", "+Inf")
-    }
+    buckets = {bound: told.get(f"{name}_bucket{{mlp,{bound},failed}}", 0) for bound in ("60", "300", "86400", "+Inf")}
     assert buckets == {"60": 0, "300": 1, "86400": 1, "+Inf": 2}
     assert told[f"{name}_count{{mlp,failed}}"] == 2
     assert 200_120 <= told[f"{name}_sum{{mlp,failed}}"] < 200_180

@@ -126,11 +126,12 @@ def test_jobs_are_listed_with_what_they_make(lectern: Run, canned: CannedGateway
 def test_train_sends_what_was_set(lectern: Run, canned: CannedGateway) -> None:
     canned.answer("POST /v1/jobs", JOB, 202)
     canned.answer("GET /v1/jobs/job_1", JOB)
-    result = lectern(*TRAIN, "--set", "hidden_sizes=[128]", "--set", "training.epochs=3")
+    result = lectern(*TRAIN, "--set", "hidden_sizes=[128]", "--set", "training.epochs=3", "--priority", "high")
     assert canned.asked[0].json() == {
         "family": "FAMILY",
         "dataset": "mine",
         "model": "first",
+        "priority": "high",
         "config": {"hidden_sizes": [128]},
         "training": {"epochs": 3},
     }
