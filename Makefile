@@ -45,7 +45,7 @@ check: $(INSTALLED) ## Check lint, format, types, import walls, containers, arch
 	$(BIN)/lint-imports
 	$(BIN)/hadolint docker/gateway.Dockerfile docker/worker.Dockerfile
 	@$(COMPOSE_CHECK)
-	@if command -v promtool >/dev/null; then promtool check config docker/prometheus.yml; fi
+	@if command -v promtool >/dev/null; then promtool check config docker/prometheus.yml && promtool test rules docker/alerts_test.yml; fi
 	$(BIN)/python -m pytest tests/docs tests/architecture -q $(PYTEST_ARGS)
 
 .PHONY: test
@@ -81,6 +81,10 @@ bench-uploads: $(INSTALLED) ## Measure an upload of 60,000 pictures, and predict
 .PHONY: bench-jobs
 bench-jobs: $(INSTALLED) ## Measure how soon a job begins and what its supervision costs.
 	$(BIN)/python -m benchmarks.jobs
+
+.PHONY: bench-queue
+bench-queue: $(INSTALLED) ## Measure lists, single jobs and metrics with 1,000 jobs queued, and what Redis holds.
+	$(BIN)/python -m benchmarks.queue
 
 .PHONY: bench-shell
 bench-shell: $(INSTALLED) ## Measure the way from an upload to a served answer by the commands of lectern.

@@ -66,8 +66,10 @@ return {{redis.call('HGETALL', KEYS[1]), age, workers, lengths}}
 """
 
 
-# KEYS: index. ARGV: id of the job before the page or '', its milliseconds, ids wanted. Finds the place of a job that is
-# not there any more, too: the index is sorted as the ids are.
+# KEYS: index. ARGV: id of the job before the page or '', its milliseconds · jobs to look at, jobs to return at most ·
+# prefix of the job keys · state, family, model or '' for any. Finds the place of a job that is not there any more, too:
+# the index is sorted as the ids are. Returns JSON, which is one string to read instead of dozens a job: the id of the
+# last job that was looked at, '' if there is none, then id and record of each that is wanted.
 PAGE = """
 local start = 0
 if ARGV[1] ~= '' then
@@ -81,7 +83,30 @@ if ARGV[1] ~= '' then
     end
   end
 end
-return redis.call('ZREVRANGE', KEYS[1], start, start + ARGV[3] - 1)
+local function wanted(key)
+  if ARGV[6] == '' and ARGV[7] == '' and ARGV[8] == '' then return true end
+  local job = redis.call('HMGET', key, 'state', 'family', 'model')
+  -- A record from before these fields were there says it in the request.
+  if job[1] and not job[3] then
+    local request = cjson.decode(redis.call('HGET', key, 'request'))
+    job = {job[1], request.family, request.model}
+  end
+  for index = 1, 3 do
+    if ARGV[5 + index] ~= '' and ARGV[5 + index] ~= job[index] then return false end
+  end
+  return true
+end
+local page = {''}
+for _, id in ipairs(redis.call('ZREVRANGE', KEYS[1], start, start + ARGV[3] - 1)) do
+  if #page > tonumber(ARGV[4]) then break end
+  page[1] = id
+  if wanted(ARGV[5] .. id) then
+    local flat, record = redis.call('HGETALL', ARGV[5] .. id), {}
+    for index = 1, #flat, 2 do record[flat[index]] = flat[index + 1] end
+    if #flat > 0 then page[#page + 1] = {id, record} end
+  end
+end
+return cjson.encode(page)
 """
 
 

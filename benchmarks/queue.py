@@ -2,7 +2,7 @@
 
 A stack without workers, so that every job stays queued. 1,000 jobs are submitted over HTTP, then one client asks again
 and again for the list, its pages and filters, one job, and the metrics. After that 10,000 ended jobs are written into
-Redis beside them, as workers and retention would leave them, and everything is asked once more.
+Redis beside them, as workers leave them, and everything is asked once more: a filter then looks at many that it does not want.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ def test_prometheus_has_the_series(composed: Composed, client: Client, job: Job)
 
     predicted = f'sum(lectern_predictions_total{{model="{job.model}",outcome="ok"}})'
     wait_until(lambda: value(predicted) >= 1, "no predictions")
-    wait_until(lambda: value('lectern_jobs{state="succeeded"}') == 1, "no jobs")
+    wait_until(lambda: value('sum(lectern_jobs{state="succeeded"})') == 1, "no jobs")
     assert value('up{job="lectern"}') == 1
     assert value("lectern_models_loaded") == 1
 

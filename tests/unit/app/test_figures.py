@@ -7,6 +7,8 @@ import shutil
 from asyncio.subprocess import PIPE, STDOUT
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
+from typing import cast
 
 import httpx
 import pytest
@@ -26,6 +28,7 @@ from workers.claims import Claim, JobRef, now, reap
 from workers.presence import Presence
 from workers.settings import WorkerSettings
 
+ALERTS = Path(__file__).resolve().parents[3] / "docker"
 PROMTOOL = shutil.which("promtool")
 KEYS = JobKeys("default")
 HOUR = 3600.0
@@ -58,6 +61,10 @@ def _take(redis_client: redis.Redis, ref: JobRef) -> Claim:
     claim = Claim.take(redis_client, ref, HOUR)
     assert claim is not None
     return claim
+
+
+def _fields(redis_client: redis.Redis, key: str) -> dict[str, str]:
+    return cast("dict[str, str]", redis_client.hgetall(key))
 
 
 def _fail(claim: Claim) -> None:
@@ -233,8 +240,9 @@ async def test_prometheus_finds_nothing_wrong_with_the_metrics(
 ) -> None:
     _fail(_take(redis_client, await _submit(client)))
     text = (await client.get("/metrics")).content
-    pipes = {"stdin": PIPE, "stdout": PIPE, "stderr": STDOUT}
-    checked = await asyncio.create_subprocess_exec(str(PROMTOOL), "check", "metrics", **pipes)
+    checked = await asyncio.create_subprocess_exec(
+        str(PROMTOOL), "check", "metrics", stdin=PIPE, stdout=PIPE, stderr=STDOUT
+    )
     found, _ = await checked.communicate(text)
     assert (checked.returncode, found) == (0, b"")
 
@@ -242,6 +250,17 @@ async def test_prometheus_finds_nothing_wrong_with_the_metrics(
 def _fail_or_settle(claim: Claim) -> None:
     claim.fail(DIVERGED)
     claim.release(LOST)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed")
+async def test_the_alerts_come_when_they_should() -> None:
+    """What they are held against stands in docker/alerts_test.yml."""
+    process = await asyncio.create_subprocess_exec(
+        str(PROMTOOL), "test", "rules", str(ALERTS / "alerts_test.yml"), stdout=PIPE, stderr=STDOUT
+    )
+    found, _ = await process.communicate()
+    assert process.returncode == 0, found.decode()
 
 
 class Board:
@@ -273,7 +292,7 @@ class Board:
 
     def walked(self) -> Counter[str]:
         """Return the number of jobs by queue and state, counted by reading every record."""
-        records = [self._redis.hgetall(str(key)) for key in self._redis.scan_iter("lectern:default:job:job_?")]
+        records = [_fields(self._redis, str(key)) for key in self._redis.scan_iter("lectern:default:job:job_?")]
         return Counter(f"jobs:{record['queue']}:{record['state']}" for record in records)
 
     def claim(self, ref: JobRef) -> None:
@@ -327,18 +346,17 @@ class Board:
             write(claim)
 
     def _record(self, ref: JobRef) -> dict[str, str]:
-        return self._redis.hgetall(ref.keys[0])
+        return _fields(self._redis, ref.keys[0])
 
     def _submit(self, ref: JobRef, queue: str) -> None:
         keys = [ref.keys[0], KEYS.index(), KEYS.active(), ref.keys[1], KEYS.figures()]
         fields = {"state": "queued", "attempt": "0", "max_attempts": "2", "queue": queue, "family": "mlp"}
         flat = [text for field in fields.items() for text in field]
-        self._redis.eval(scripts.SUBMIT, len(keys), *keys, ref.job_id, "1", str(EVENTS_KEPT), "digest", *flat)
+        self._redis.eval(scripts.SUBMIT, len(keys), *keys, ref.job_id, "1", str(EVENTS_KEPT), "digest", "", *flat)
 
 
 # What brings a job on stands in more often, so that jobs come to every end.
-STEPS = ("submit", "claim", "claim", "renew", "export", "publish", "succeed", "fail", "release", "cancel")
-STEPS = (*STEPS, "hand_back", "lapse", "reap", "settle", "expire")
+STEPS = ["submit", "claim", "claim", "renew", "export", "publish", "succeed", "fail", "release", "cancel", "hand_back", "lapse", "reap", "settle", "expire"]
 
 
 @given(steps=st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 3)), min_size=10, max_size=60))
@@ -348,7 +366,7 @@ def test_the_figures_equal_a_walk_over_the_records(redis_client: redis.Redis, st
     board = Board(redis_client)
     for step, number in steps:
         board.do(step, number)
-    kept = {name: int(number) for name, number in redis_client.hgetall(KEYS.figures()).items()}
+    kept = {name: int(number) for name, number in _fields(redis_client, KEYS.figures()).items()}
     jobs = {name: number for name, number in kept.items() if name.startswith("jobs:") and number}
     assert jobs == board.walked()
 
