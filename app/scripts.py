@@ -83,16 +83,18 @@ if ARGV[1] ~= '' then
     end
   end
 end
-local function wanted(key)
-  if ARGV[6] == '' and ARGV[7] == '' and ARGV[8] == '' then return true end
-  local job = redis.call('HMGET', key, 'state', 'family', 'model')
-  -- A record from before these fields were there says it in the request.
-  if job[1] and not job[3] then
-    local request = cjson.decode(redis.call('HGET', key, 'request'))
-    job = {job[1], request.family, request.model}
+local names, values = {}, {}
+for index, name in ipairs({'state', 'family', 'model'}) do
+  if ARGV[5 + index] ~= '' then
+    names[#names + 1], values[#values + 1] = name, ARGV[5 + index]
   end
-  for index = 1, 3 do
-    if ARGV[5 + index] ~= '' and ARGV[5 + index] ~= job[index] then return false end
+end
+local function wanted(key)
+  local found = #names > 0 and redis.call('HMGET', key, unpack(names))
+  for index, value in ipairs(values) do
+    -- A record from before the field was there says it in the request.
+    local request = not found[index] and redis.call('HGET', key, 'request')
+    if value ~= (request and cjson.decode(request)[names[index]] or found[index]) then return false end
   end
   return true
 end

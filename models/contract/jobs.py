@@ -13,7 +13,7 @@ first claim) · ``max_attempts`` · ``token`` of the present holder · ``lease_e
 newest trainer · ``last_token`` of the last holder, whose late log lines are kept · ``handed_back`` number of attempts
 that ended because their worker was told to stop, which do not count · ``cancel_requested`` "1" once asked ·
 ``publishing`` "1" past the point of no return · ``resumed_from`` job id · ``idempotency_key`` · ``queue`` ``family``
-``model`` out of the request · ``created_ms`` ``started_ms`` (Redis clock, of submission and first claim; for the figures).
+``model`` out of the request · ``created_ms`` ``started_ms`` of submission and first claim (Redis clock; for figures).
 
 Of all jobs together: the hash of figures (``figures.py``) and the sorted set ``leases`` of the keys of jobs that are
 held, by the time of their claim or newest renewal in milliseconds (Redis clock).
