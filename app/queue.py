@@ -49,7 +49,7 @@ FOLLOW_SECONDS = 0.5
 
 EVENTS_PER_READ = 500
 JOBS_PER_READ = 1_000
-"""Jobs looked at in one step of Redis, which does nothing else for about two milliseconds."""
+"""Jobs looked at in one step of Redis, which does nothing else for some milliseconds."""
 
 log = structlog.get_logger()
 

@@ -35,7 +35,7 @@ WARM_UP = 20
 ENDED = """
 redis.call('HSET', KEYS[1], 'request', ARGV[3], 'state', 'succeeded', 'attempt', '1', 'max_attempts', '5',
   'created', '2026-01-01T00:00:00.000Z', 'started', '2026-01-01T00:00:01.000Z', 'finished', '2026-01-01T00:01:00.000Z',
-  'version', '1', 'queue', 'train.cpu', 'family', 'mlp')
+  'version', '1', 'queue', 'train.cpu', 'family', 'mlp', 'model', 'digits')
 redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1])
 redis.call('HINCRBY', KEYS[3], 'jobs:train.cpu:succeeded', 1)
 for _, state in ipairs({'queued', 'running', 'exporting', 'succeeded'}) do
