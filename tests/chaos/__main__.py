@@ -21,20 +21,26 @@ def main() -> int:
         sys.stderr.write("This needs Linux, which shows processes and their environment in /proc.\n")
         return 1
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what it started must not stay behind
-    if not options.recovery:
-        kinds = [kind for kind in FAULTS if not options.only or options.only in kind.name]
-        chosen = CampaignOptions(
-            options.jobs,
-            options.faults,
-            options.seed,
-            options.seconds_limit,
-            options.lease,
-            options.clients,
-            kinds,
-            tell=_tell,
-        )
-        return _run(chosen, keep=options.keep)
-    alone = CampaignOptions(
+    chosen = _recovery(options) if options.recovery else _everything(options)
+    return _run(chosen, options.recovery, keep=options.keep)
+
+
+def _everything(options: argparse.Namespace) -> CampaignOptions:
+    return CampaignOptions(
+        jobs=options.jobs,
+        faults=options.faults,
+        seed=options.seed,
+        limit_seconds=options.seconds_limit,
+        lease_seconds=options.lease,
+        clients=options.clients,
+        kinds=[kind for kind in FAULTS if options.only in kind.name],
+        tell=_tell,
+    )
+
+
+def _recovery(options: argparse.Namespace) -> CampaignOptions:
+    """Return a run of one job at a time, so that a job which is to run again waits for nothing else."""
+    return CampaignOptions(
         jobs=RECOVERY_JOBS,
         faults=RECOVERY_JOBS,
         seed=options.seed,
@@ -44,10 +50,9 @@ def main() -> int:
         pause_seconds=(3.0, 5.0),
         epochs_factor=4.0,
     )
-    return _run(alone, options.recovery, keep=options.keep)
 
 
-def _run(options: CampaignOptions, recovery_limit_seconds: float | None = None, *, keep: bool) -> int:
+def _run(options: CampaignOptions, recovery_limit_seconds: float | None, *, keep: bool) -> int:
     result = campaign(options)
     sys.stdout.write(f"{result.report}\n")
     bad = result.violations > 0

@@ -237,7 +237,7 @@ class CrashBeforeManifest(CrashAt):
 class CrashBeforeManifestWithSupervisor(CrashAt):
     """The same with its supervisor, so that the reaper has to find out."""
 
-    name = "the same, supervisor too"
+    name = "between marker and manifest, supervisor too"
     point = "marker_manifest"
     how = WITH_PARENT
 

@@ -82,7 +82,7 @@ def _heading(case: Case, summary: Summary) -> Iterator[str]:
 
 
 def _faults(case: Case) -> Iterator[str]:
-    yield f"{'fault':<38}{'times':>6}{'jobs':>6}  what became of the jobs in its way"
+    yield f"{'fault':<46}{'times':>6}{'jobs':>6}  what became of the jobs in its way"
     by_kind: dict[str, list[Strike]] = {}
     for strike in case.history.strikes:
         by_kind.setdefault(strike.fault, []).append(strike)
@@ -91,7 +91,7 @@ def _faults(case: Case) -> Iterator[str]:
         endings = Counter(outcome(case.evidence.jobs[job_id]) for job_id in jobs if job_id in case.evidence.jobs)
         endings["no job"] = sum(job_id not in case.evidence.jobs for job_id in jobs)
         told = ", ".join(f"{count} {ending}" for ending, count in endings.most_common() if count)
-        yield f"{name:<38}{sum(strike.happened for strike in strikes):>6}{len(jobs):>6}  {told}"
+        yield f"{name:<46}{sum(strike.happened for strike in strikes):>6}{len(jobs):>6}  {told}"
 
 
 def _invariants(verdicts: Sequence[Verdict]) -> Iterator[str]:

@@ -70,32 +70,36 @@ def plans(seed: int, epochs_factor: float = 1.0) -> Iterator[Plan]:
             deck = [purpose for purpose, share in SHARES.items() for _ in range(share)]
             chance.shuffle(deck)
         purpose = deck.pop()
-        training: dict[str, object] = {
-            "epochs": int(chance.randint(SHORTEST_EPOCHS, LONGEST_EPOCHS) * epochs_factor),
-            "batch_size": 32,
-            "seed": number,
-        }
-        config: dict[str, object] = {"hidden_sizes": [chance.choice((24, 32, 48))]}
-        if purpose is Purpose.DIVERGING:
-            training |= {"optimizer": "momentum", "learning_rate": 100.0, "schedule": "constant"}
-            config |= {"activation": "leaky_relu"}
-        body: dict[str, object] = {
-            "family": "mlp",
-            "dataset": "digits",
-            "model": f"model-{chance.randrange(MODELS)}",
-            "priority": chance.choice(PRIORITIES),
-            "config": config,
-            "training": training,
-            "export": {"formats": [chance.choice(FORMATS)]},
-        }
         yield Plan(
             name=f"{seed}-{number}",
             purpose=purpose,
-            body=body,
+            body=_body(purpose, number, epochs_factor, chance),
             follows=chance.random() < 0.4,
             twice=chance.random() < 0.25,
             patience_seconds=chance.uniform(0.2, 1.5),
         )
+
+
+def _body(purpose: Purpose, number: int, epochs_factor: float, chance: random.Random) -> dict[str, object]:
+    """Return what is submitted."""
+    training: dict[str, object] = {
+        "epochs": int(chance.randint(SHORTEST_EPOCHS, LONGEST_EPOCHS) * epochs_factor),
+        "batch_size": 32,
+        "seed": number,
+    }
+    config: dict[str, object] = {"hidden_sizes": [chance.choice((24, 32, 48))]}
+    if purpose is Purpose.DIVERGING:
+        training |= {"optimizer": "momentum", "learning_rate": 100.0, "schedule": "constant"}
+        config |= {"activation": "leaky_relu"}
+    return {
+        "family": "mlp",
+        "dataset": "digits",
+        "model": f"model-{chance.randrange(MODELS)}",
+        "priority": chance.choice(PRIORITIES),
+        "config": config,
+        "training": training,
+        "export": {"formats": [chance.choice(FORMATS)]},
+    }
 
 
 class Desk:
