@@ -50,6 +50,8 @@ class Struck:
 
     target: str
     jobs: tuple[str, ...]
+    at: float | None = None
+    """When, where that is not when it was over."""
 
 
 class NothingToHit(Exception):
@@ -104,11 +106,11 @@ class KillWorker(Fault):
     def strike(self, scene: Scene) -> Struck:
         """See above."""
         held = _someone_at_work(scene)
-        jobs = _jobs_of(scene, held.trainer.piece)
+        jobs, moment = _jobs_of(scene, held.trainer.piece), time.monotonic()
         scene.cluster.kill(held.trainer.piece)
         time.sleep(scene.chance.uniform(0.5, 2.0))
         scene.cluster.start(held.trainer.piece)
-        return Struck(held.trainer.piece, jobs)
+        return Struck(held.trainer.piece, jobs, moment)
 
 
 class KillWorkerMain(Fault):

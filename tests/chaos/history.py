@@ -72,6 +72,9 @@ class Strike:
 
     fault: str
     began: float
+    """When it began to look for something to hit."""
+    hit: float
+    """When it hit it."""
     ended: float
     target: str
     jobs: tuple[str, ...]

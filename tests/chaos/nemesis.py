@@ -53,9 +53,10 @@ class Nemesis:
             struck = fault.strike(self._scene)
         except NothingToHit:
             struck, happened = Struck("", ()), False
-        self._history.add(
-            Strike(fault.name, began, time.monotonic(), struck.target, tuple(sorted(set(struck.jobs))), happened)
-        )
+        ended = time.monotonic()
+        hit = ended if struck.at is None else struck.at
+        jobs = tuple(sorted(set(struck.jobs)))
+        self._history.add(Strike(fault.name, began, hit, ended, struck.target, jobs, happened))
         return happened
 
 

@@ -8,6 +8,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from chaos.checker import Case, Verdict, failure_code, overlap_seconds, trainers_by_job
 from chaos.evidence import StoredJob
@@ -47,19 +48,16 @@ def outcome(job: StoredJob) -> str:
     return f"failed ({failure_code(job.fields)})" if job.state is JobState.FAILED else job.state.value
 
 
-def recoveries(case: Case) -> list[float]:
-    """Return how long it took, after each kill -9 of a worker, until the job that it held ran again, in seconds."""
+def recoveries(case: Case, state: JobState = JobState.RUNNING) -> list[float]:
+    """Return the seconds from each kill -9 of a worker until the job that it held was in ``state``."""
     found: list[float] = []
     for strike in case.history.strikes:
         if strike.fault != KillWorker.name:
             continue
-        for job_id in strike.jobs:
-            job = case.evidence.jobs.get(job_id)
-            began = strike.began + case.history.clock_offset
-            later = [event for event in job.events if event.at > began] if job else []
-            again = next((event.at for event in later if event.state is JobState.RUNNING), None)
-            if again is not None:
-                found.append(again - began)
+        hit = strike.hit + case.history.clock_offset
+        for job in (case.evidence.jobs[job_id] for job_id in strike.jobs if job_id in case.evidence.jobs):
+            moments = (event.at for event in job.events if event.at > hit and event.state is state)
+            found += [moment - hit for moment in islice(moments, 1)]
     return found
 
 
@@ -103,7 +101,8 @@ def _invariants(verdicts: Sequence[Verdict]) -> Iterator[str]:
 def _times(case: Case) -> Iterator[str]:
     overlaps = [overlap_seconds(lives) for lives in trainers_by_job(case.evidence).values()]
     for what, seconds in (
-        ("after kill -9 of a worker, until its job runs again", recoveries(case)),
+        ("after kill -9 of a worker, until its job waits again", recoveries(case, JobState.QUEUED)),
+        ("after kill -9 of a worker, until it runs again, behind those before it", recoveries(case)),
         ("from cancel to the end of the job", cancellations(case)),
         ("two trainers of one job at once", overlaps),
     ):

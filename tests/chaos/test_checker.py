@@ -9,7 +9,9 @@ import pytest
 
 from chaos.checker import Case, check
 from chaos.evidence import Evidence, StoredEvent, StoredJob, StoredVersion, TrainerLife
-from chaos.history import Acknowledged, CancelAcknowledged, Entry, History, Refused, Seen
+from chaos.faults import KillWorker
+from chaos.history import Acknowledged, CancelAcknowledged, Entry, History, Refused, Seen, Strike
+from chaos.report import recoveries
 from chaos.workload import Purpose
 from models.contract.jobs import JobState
 
@@ -249,3 +251,13 @@ def test_a_job_may_fail_for_want_of_attempts(code: str, fields: dict[str, str]) 
     case = with_fields(GOOD, state="failed", error=PROBLEM % (code, code), **fields)(good())
     verdict = next(verdict for verdict in check(case) if verdict.invariant == "failures have a reason")
     assert (verdict.checked, verdict.violations) == (1, ())
+
+
+def test_a_recovery_counts_from_the_kill_to_the_next_run() -> None:
+    case = good()
+    offset = case.history.clock_offset
+    # Events are a thousandth of a second apart, from the first second of the epoch on; the sixth is the second run.
+    strike = Strike(KillWorker.name, 0.0, 1.0025 - offset, 9.0, "worker1", (GOOD,))
+    case.history.add(strike)
+    assert recoveries(case) == pytest.approx([0.0035], abs=1e-5)
+    assert recoveries(case, JobState.QUEUED) == pytest.approx([0.0025], abs=1e-5)
