@@ -57,7 +57,7 @@ class CampaignOptions:
     jobs: int = 200
     faults: int = 64
     seed: int = 1
-    limit_seconds: float = 1200.0
+    limit_seconds: float = 2400.0
     lease_seconds: float = 3.0
     clients: int = 6
     kinds: Sequence[type[Fault]] = FAULTS
