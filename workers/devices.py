@@ -13,7 +13,7 @@ from models.learners import GradientLearner
 from workers.training import Run
 
 if TYPE_CHECKING:
-    from workers.together import Together
+    from workers.parallel.together import Together
 
 
 def device_of(options: TrainingOptions, rank: int = 0) -> torch.device:
@@ -57,13 +57,13 @@ def equipped(run: Run, rank: int = 0) -> tuple[Run, Together | None]:
     if not isinstance(run.learner, GradientLearner):
         detail = "the learner of this family computes its gradients itself, on one device in 32 bits; leave it out"
         raise ValidationFailed.at(f"/training/{asked[0]}", detail)
-    from workers.gradients import FabricGradients  # noqa: PLC0415 - a plain job does without this import's second
+    from workers.parallel.gradients import FabricGradients  # noqa: PLC0415 - a plain job does without this import's second
 
     gradients = FabricGradients(run, options, rank)
     run.learner.compute_with(gradients)
     if options.devices == 1:
         return run, None
-    from workers.together import Together  # noqa: PLC0415 - as above
+    from workers.parallel.together import Together  # noqa: PLC0415 - as above
 
     together = Together(run, run.learner, gradients, rank, options.devices)
     return replace(run, team=together), together

@@ -28,7 +28,7 @@ from workers.stop import Stop
 from workers.training import Outcome, Run, train
 
 if TYPE_CHECKING:
-    from workers.replicas import Replicas
+    from workers.parallel.replicas import Replicas
 
 LOST = 1
 """Exit status of a trainer that gives up because a process that it trains with has ended."""
@@ -153,7 +153,7 @@ def _others(assembly: Assembly, claim: Claim) -> AbstractContextManager[Replicas
     size = assembly.options.devices
     if size == 1:
         return nullcontext()
-    from workers.replicas import Replicas  # noqa: PLC0415 - a plain job does without torch's half for several processes
+    from workers.parallel.replicas import Replicas  # noqa: PLC0415 - a plain job does without torch's half for several processes
 
     def lost(detail: str) -> None:
         # Another thread may wait for the lost process without end: the attempt ends here, and another may follow.

@@ -50,7 +50,7 @@ def test_two_devices_learn_what_one_with_the_doubled_batch_does(stack: StackClie
     cards = [stack.version(name, 1).sent() for name in ("two", "one")]
     assert cards[0]["curves"] == [pytest.approx(point, rel=1e-5) for point in cards[1]["curves"]]
     assert "training on 2 × cpu" in stack.logs(jobs[0].id)
-    assert processes(stack, "workers.replica") == []
+    assert processes(stack, "workers.parallel.replica") == []
 
 
 @pytest.mark.slow
@@ -61,13 +61,13 @@ def test_a_job_goes_on_after_any_of_its_processes_is_killed_and_after_it_was_can
         return stack.logs(job.id).count(" on 2 × cpu with ") == times
 
     wait_until(lambda: started(1))
-    (replica,) = processes(stack, "workers.replica")
+    (replica,) = processes(stack, "workers.parallel.replica")
     os.kill(replica, signal.SIGKILL)
     wait_until(lambda: started(2))
     assert "train together was ended by signal 9 (SIGKILL)" in stack.logs(job.id)
-    (trainer,), (replica,) = processes(stack, "workers.trainer"), processes(stack, "workers.replica")
+    (trainer,), (replica,) = processes(stack, "workers.trainer"), processes(stack, "workers.parallel.replica")
     os.kill(trainer, signal.SIGKILL)
-    wait_until(lambda: replica not in processes(stack, "workers.replica"))
+    wait_until(lambda: replica not in processes(stack, "workers.parallel.replica"))
     wait_until(lambda: started(3))
     began = time.monotonic()
     stack.cancel(job.id)

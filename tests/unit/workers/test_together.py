@@ -24,7 +24,7 @@ from models.contract.jobs import JobRequest, Progress
 from models.family import State
 from workers.assembly import Assembly
 from workers.devices import equipped
-from workers.replicas import Replicas
+from workers.parallel.replicas import Replicas
 from workers.settings import WorkerSettings
 from workers.training import Outcome, Run, train
 
@@ -164,7 +164,7 @@ def test_a_process_that_dies_is_named_and_ends_the_others(settings: WorkerSettin
 STARTED = """
 import sys, time
 from models.contract.jobs import JobRequest
-from workers.replicas import Replicas
+from workers.parallel.replicas import Replicas
 others = Replicas(JobRequest.model_validate_json(sys.argv[1]), 2, print)
 print("started", flush=True)
 time.sleep(600)

@@ -1,4 +1,4 @@
-"""A process that trains beside a trainer: ``python -m workers.replica``, started by it (``workers/replicas.py``).
+"""A process that trains beside a trainer: ``python -m workers.parallel.replica``, which ``replicas`` starts.
 
 The first line of stdin says for which job and as which rank. It loads the same dataset, builds the same module and does
 what the trainer says, step by step. It speaks to the trainer and the store alone: no queue, no record, no checkpoint.
@@ -21,7 +21,7 @@ from models.contract.jobs import JobRequest
 from workers.assembly import Assembly
 from workers.devices import equipped
 from workers.logs import say
-from workers.meeting import Meeting
+from workers.parallel.meeting import Meeting
 from workers.settings import WorkerSettings
 from workers.stop import STOPPED
 from workers.trainer import FAILED, crash

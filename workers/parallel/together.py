@@ -1,8 +1,8 @@
 """Steps that several processes take together: one order after another, given by the first, obeyed by all.
 
 The process of rank 0 is the trainer, whose loop knows nothing of the others but :class:`Together`. Each step of a batch
-is cut in shares, one per rank. The others follow (``workers/replica.py``): they decide nothing, count nothing and keep
-no time, so that no two processes can disagree about what comes next.
+is cut in shares, one per rank. The others follow (``replica.py``): they decide nothing, count nothing and keep no
+time, so that no two processes can disagree about what comes next.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor, distributed
 
 from models.family import State
 from models.learners import GradientLearner
-from workers.gradients import FabricGradients
+from workers.parallel.gradients import FabricGradients
 from workers.training import Run
 
 NOISE_SEED_STRIDE = 7_919

@@ -1,7 +1,7 @@
 """Gradients through lightning-fabric: several devices, mixed precision, compiled steps.
 
 Loaded only for jobs that ask for one of these (``workers/devices.py``): the import alone takes over a second, in which
-a plain job trains. Knows nothing of jobs, and does not decide when a step is taken (``workers/together.py``).
+a plain job trains. Knows nothing of jobs, and does not decide when a step is taken (``workers/parallel/together.py``).
 """
 
 from __future__ import annotations

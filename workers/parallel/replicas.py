@@ -17,7 +17,7 @@ from typing import Self
 import orjson
 
 from models.contract.jobs import JobRequest
-from workers.meeting import Meeting
+from workers.parallel.meeting import Meeting
 
 FAREWELL_SECONDS = 5.0
 """How long a process that should end, or whose end is looked for, may take."""
@@ -84,7 +84,7 @@ def _started(order: dict[str, object]) -> subprocess.Popen[bytes]:
     # inherited, so that there is no moment in which the signal could end a process that is not ready for it.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
-        process = subprocess.Popen([sys.executable, "-m", "workers.replica"], stdin=subprocess.PIPE, bufsize=0)
+        process = subprocess.Popen([sys.executable, "-m", "workers.parallel.replica"], stdin=subprocess.PIPE, bufsize=0)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     assert process.stdin is not None
