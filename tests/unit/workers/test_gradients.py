@@ -19,8 +19,8 @@ from models.contract.errors import ValidationFailed
 from models.contract.jobs import Progress
 from models.data.kind import Content
 from models.family import State
-from workers import gradients
 from workers.devices import equipped
+from workers.parallel import gradients
 from workers.training import Run, prepare, train
 
 CATALOG = Catalog(("models", "rehearsal"))
