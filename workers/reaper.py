@@ -34,6 +34,7 @@ from models.contract.jobs import QUEUES, JobKeys, JobRequest, JobState, waiting_
 from workers.celery_app import make_celery
 from workers.claims import JobRef, complete, connect, reap
 from workers.logs import configure
+from workers.retention_turns import RetentionTurns
 from workers.settings import WorkerSettings
 from workers.tasks import send
 
@@ -51,6 +52,7 @@ def main() -> int:
     settings = WorkerSettings()
     configure(settings.log_level)
     redis, celery = connect(settings.redis_url), make_celery(settings)
+    retention = RetentionTurns(redis, settings.retention_seconds)
     looked, lenient_until = time.monotonic(), 0.0
     while not select.select([sys.stdin], [], [], PASS_SECONDS)[0]:
         try:
@@ -62,6 +64,7 @@ def main() -> int:
             looked = moment
             if leading:
                 sweep(redis, celery, settings.store_url, lenient=moment < lenient_until)
+                retention.take()
         except (RedisError, OperationalError, OSError) as error:
             log.warning("queue_unreachable", error=str(error))
     return 0

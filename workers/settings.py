@@ -11,6 +11,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from workers.gpus import queues_of_this_machine
 
+TEN_YEARS = 10 * 366 * 86_400.0
+
 
 class WorkerSettings(BaseSettings):
     """One worker's settings; read once at start and passed down."""
@@ -43,6 +45,18 @@ class WorkerSettings(BaseSettings):
     )
     warm_trainers: bool = Field(
         default=True, description="Whether a free slot keeps a trainer that has imported torch."
+    )
+    retention_seconds: float = Field(
+        default=3600.0, ge=0, le=31 * 86_400, description="Time between looks for what has expired; 0 never looks."
+    )
+    jobs_kept_seconds: float = Field(
+        default=30 * 86_400.0, ge=0, le=TEN_YEARS, description="Age at which an ended job leaves Redis; 0 for ever."
+    )
+    checkpoints_kept_seconds: float = Field(
+        default=7 * 86_400.0, ge=0, le=TEN_YEARS, description="Age at which an ended job has no checkpoint any more."
+    )
+    orphans_kept_seconds: float = Field(
+        default=86_400.0, ge=0, le=TEN_YEARS, description="Age at which files go that nothing names."
     )
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
 

@@ -10,8 +10,9 @@ such signs then. So whichever comes second sees the other: a record never names 
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,7 +24,7 @@ from uuid import uuid4
 from pydantic import JsonValue, ValidationError
 from safetensors.numpy import load
 
-from models.artifacts.store import ArtifactStore, ObjectMissing
+from models.artifacts.store import ArtifactStore, ObjectMissing, Stored
 from models.catalog import Catalog
 from models.contract.config import is_name
 from models.contract.datasets import DatasetRecord
@@ -88,7 +89,7 @@ class Datasets:
             kept = self._named(record)
         except LecternError:
             with suppress(LecternError):  # what is told is why there is no record
-                self._release(record.digest)
+                release(self._store, record.digest)
             raise
         self._wait_for_deletions(record.digest)
         if not self._store.exists(blob):
@@ -107,7 +108,7 @@ class Datasets:
 
     def names(self) -> list[str]:
         """Return the names of all datasets, built-in ones first; what a file manager left in the folder is none."""
-        return [*builtin.NAMES, *self._names_in(self._project)]
+        return [*builtin.NAMES, *_names_in(self._store, self._project)]
 
     def record(self, name: str) -> DatasetRecord:
         """Return a dataset's record.
@@ -161,7 +162,7 @@ class Datasets:
             raise DatasetExists(message)
         record = self.record(name)
         self._store.delete(self._path(name))
-        self._release(record.digest)
+        release(self._store, record.digest)
 
     def _named(self, record: DatasetRecord) -> DatasetRecord:
         """Put the record under its name; return the one that is there."""
@@ -175,29 +176,6 @@ class Datasets:
             message = f"A dataset '{record.name}' with other content exists; choose another name or delete it first."
             raise DatasetExists(message)
         return record
-
-    def _release(self, digest: str) -> None:
-        """Delete a content that no record names; see the module docstring."""
-        sign = f"{_leaving_path(digest)}/{uuid4().hex}"
-        self._store.put(sign, b"")
-        try:
-            if not self._is_named(digest):
-                self._store.delete(_blob_path(digest))
-        finally:
-            self._store.delete(sign)
-
-    def _is_named(self, digest: str) -> bool:
-        for project in self._store.folders(""):
-            for name in self._names_in(project):
-                try:
-                    record = DatasetRecord.model_validate_json(self._store.get(f"{project}/datasets/{name}.json"))
-                except ObjectMissing:
-                    continue
-                except ValidationError:  # of another Lectern: whatever it names is not ours to delete
-                    return True
-                if record.digest == digest:
-                    return True
-        return False
 
     def _wait_for_deletions(self, digest: str) -> None:
         deadline = time.monotonic() + LEAVING_SECONDS
@@ -231,14 +209,36 @@ class Datasets:
             blob = (Path(folder) / CONTENT_NAME).read_bytes()
         return _BuiltIn(record.model_copy(update={"built_in": True, "created": BUILT_IN_TIME}), blob)
 
-    def _names_in(self, project: str) -> list[str]:
-        files = self._store.names(f"{project}/datasets")
-        return [*filter(is_name, (file.removesuffix(".json") for file in files if file.endswith(".json")))]
-
     def _path(self, name: str) -> str:
         if not is_name(name):
             raise DatasetNotFound.named("dataset", name, self.names())
         return f"{self._project}/datasets/{name}.json"
+
+
+def release(store: ArtifactStore, digest: str) -> bool:
+    """Delete a content that no record names, as the module docstring says; return whether it was."""
+    sign = f"{_leaving_path(digest)}/{uuid4().hex}"
+    store.put(sign, b"")
+    try:
+        # Without its sign nobody waits for this deletion any more: the looking took too long.
+        if _is_named(store, digest) or not store.exists(sign):
+            return False
+        store.delete(_blob_path(digest))
+    finally:
+        store.delete(sign)
+    return True
+
+
+def unnamed_contents(store: ArtifactStore) -> dict[str, Stored]:
+    """Return the contents that no record of any project names, by digest; none while a record cannot be read."""
+    contents = {digest: stored for stored in store.below("blobs/sha256") if (digest := _digest_of(stored.path))}
+    if not contents:
+        return {}
+    try:
+        named = {record.digest for record in _records(store)}
+    except ValidationError:  # of another Lectern: whatever it names is not ours to delete
+        return {}
+    return {digest: stored for digest, stored in contents.items() if digest not in named}
 
 
 @contextmanager
@@ -256,3 +256,34 @@ def _blob_path(digest: str) -> str:
 
 def _leaving_path(digest: str) -> str:
     return f"blobs/{digest.replace(':', '/')}.leaving"
+
+
+def _digest_of(path: str) -> str | None:
+    found = re.fullmatch(r"blobs/(sha256)/([0-9a-f]+)\.safetensors", path)
+    return ":".join(found.groups()) if found else None
+
+
+def _is_named(store: ArtifactStore, digest: str) -> bool:
+    try:
+        return any(record.digest == digest for record in _records(store))
+    except ValidationError:  # of another Lectern: whatever it names is not ours to delete
+        return True
+
+
+def _records(store: ArtifactStore) -> Iterator[DatasetRecord]:
+    """Yield the records of all projects.
+
+    Raises:
+        ValidationError: one of them is of another Lectern.
+    """
+    for project in store.folders(""):
+        for name in _names_in(store, project):
+            try:
+                yield DatasetRecord.model_validate_json(store.get(f"{project}/datasets/{name}.json"))
+            except ObjectMissing:
+                continue
+
+
+def _names_in(store: ArtifactStore, project: str) -> list[str]:
+    files = store.names(f"{project}/datasets")
+    return [*filter(is_name, (file.removesuffix(".json") for file in files if file.endswith(".json")))]
