@@ -16,6 +16,7 @@ from typing import cast
 from redis import Redis
 
 from models.contract.jobs import FINAL_STATES, JobKeys
+from models.contract.transitions import MOVE
 
 QUEUE_ID = "lectern:id"
 JOBS_PER_READ = 200
@@ -39,11 +40,12 @@ return 1
 """
 
 # ARGV adds: prefix of the idempotency keys. A record that still names a checkpoint stays.
-EXPIRE = f"""{_LOOK}
+EXPIRE = f"""{MOVE}{_LOOK}
 if ARGV[4] == '1' then return 1 end
 if job[3] then return 0 end
+forget()
 redis.call('DEL', KEYS[1], KEYS[2], KEYS[4])
-redis.call('ZREM', KEYS[5], ARGV[1])
+redis.call('ZREM', KEYS[7], ARGV[1])
 if job[4] then
   local named = redis.call('GET', ARGV[5] .. job[4])
   if named and string.match(named, '^%S+ (%S+)$') == ARGV[1] then redis.call('DEL', ARGV[5] .. job[4]) end
@@ -110,8 +112,8 @@ class Expiry:
 
     def payload_bytes(self, job_id: str) -> int:
         """Return what a job takes up in Redis."""
-        job, events, _, logs = self._keys.transition(job_id)
-        return sum(self._redis.memory_usage(key) or 0 for key in (job, events, logs))
+        own = (self._keys.job(job_id), self._keys.events(job_id), self._keys.logs(job_id))
+        return sum(self._redis.memory_usage(key) or 0 for key in own)
 
     def _fields(self, ids: list[str]) -> Iterator[tuple[str, list[str | None]]]:
         for start in range(0, len(ids), JOBS_PER_READ):

@@ -106,30 +106,31 @@ class World:
         """Write the record of a job that ended at that time, with events and log, and its checkpoint."""
         keys = JobKeys(project)
         moment = (START + at).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        fields |= {"state": state, "finished": moment, "request": "{}"}
+        fields |= {"state": state, "finished": moment, "request": "{}", "queue": "train.cpu"}
         if checkpoint is not None:
             fields["checkpoint"] = checkpoint
             self.put(checkpoint, at=at)
         self.redis.hset(keys.job(job_id), mapping=dict(fields))
         self.redis.zadd(keys.index(), {job_id: 1})
+        self.redis.hincrby(keys.figures(), f"jobs:train.cpu:{state}", 1)
         self.redis.xadd(keys.events(job_id), {"event": "state", "data": "{}"})
         self.redis.rpush(keys.logs(job_id), "line")
 
-    def publish(self, job_id: str, attempt: int = 1) -> list[str]:
+    def publish(self, job_id: str, attempt: int = 1, model: str = "digits") -> list[str]:
         """Publish a version of a job; return the paths of its files."""
-        manifest = manifest_of(job_id, attempt)
+        manifest = manifest_of(job_id, attempt).model_copy(update={"model": model})
         paths = [f"default/jobs/{job_id}/{attempt}/{file}" for file in ("net.onnx", "probe.npz", "events.jsonl")]
         for path in paths:
             self.put(path)
         Versions(self.store).publish(manifest)
         return paths
 
-    def content(self, digest: str, named_in: str | None = None) -> None:
+    def content(self, digest: str, named_in: str | None = None, *, at: timedelta = NOW) -> None:
         """Write the content of a dataset, and a record of it."""
-        self.put(f"blobs/sha256/{digest}.safetensors")
+        self.put(f"blobs/sha256/{digest}.safetensors", at=at)
         if named_in is not None:
             record = DatasetRecord(
-                name="a",
+                name=f"of-{digest[:5]}",
                 kind="images",
                 digest=f"sha256:{digest}",
                 payload_bytes=1,
@@ -137,7 +138,7 @@ class World:
                 split_rule="",
                 created=START,
             )
-            self.store.put(f"{named_in}/datasets/a.json", record.model_dump_json().encode())
+            self.store.put(f"{named_in}/datasets/of-{digest[:5]}.json", record.model_dump_json().encode())
 
     def files(self) -> list[str]:
         """Return the paths of the files of jobs."""

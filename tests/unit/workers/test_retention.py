@@ -12,6 +12,7 @@ from redis import Redis
 
 from models.artifacts.store import ArtifactStore
 from models.artifacts.versions import Versions
+from models.contract.errors import LeaseLost
 from models.contract.jobs import JobKeys
 from unit.workers.retained import World
 from workers.claims import Claim, JobRef
@@ -85,9 +86,10 @@ def test_a_run_that_dies_between_field_and_file_leaves_the_file_to_the_next(
     def die(*_: object) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(ArtifactStore, "delete", die)
-        world.run(after=8 * DAY)
+        with pytest.raises(KeyboardInterrupt):
+            world.run(after=8 * DAY)
     assert world.redis.hget(KEYS.job("job_1"), "checkpoint") is None
     assert world.run(after=8 * DAY) == [("checkpoints", CHECKPOINT)]
 
@@ -100,7 +102,14 @@ def test_a_record_goes_whole_thirty_days_after_its_end(world: World) -> None:
     cutoffs = {"checkpoints_kept_seconds": 0}
     assert world.run(after=29.9 * DAY, **cutoffs) == []
     assert world.run(after=30 * DAY, **cutoffs) == [("checkpoints", CHECKPOINT), ("jobs", "job_1")]
-    assert world.job_keys() == {KEYS.job("job_2"), KEYS.events("job_2"), KEYS.logs("job_2"), KEYS.index()}
+    assert world.job_keys() == {
+        KEYS.job("job_2"),
+        KEYS.events("job_2"),
+        KEYS.logs("job_2"),
+        KEYS.index(),
+        KEYS.figures(),
+    }
+    assert world.redis.hgetall(KEYS.figures()) == {"jobs:train.cpu:cancelled": "1"}
     assert world.redis.zrange(KEYS.index(), 0, -1) == ["job_2"]
 
 
@@ -294,9 +303,9 @@ def test_an_expired_job_cannot_come_back_by_a_late_line_of_its_log(world: World,
     world.ended("job_1")
     world.redis.srem(KEYS.active(), "job_1")
     world.run(after=31 * DAY)
-    with pytest.raises(Exception, match="no longer owns it"):
+    with pytest.raises(LeaseLost):
         claim.log("late")
-    assert world.job_keys() == set()
+    assert {KEYS.job("job_1"), KEYS.events("job_1"), KEYS.logs("job_1")} & world.job_keys() == set()
 
 
 def test_it_runs_by_hand_and_says_what_it_did(
