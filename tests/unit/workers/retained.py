@@ -72,13 +72,15 @@ class World:
         url = urlparse(store.url)
         self._folder = Path(url.path) if url.scheme == "file" else None
 
-    def run(self, after: timedelta, *, dry_run: bool = False, **settings: float) -> list[tuple[str, str]]:
+    def run(
+        self, after: timedelta, *, dry_run: bool = False, settings: WorkerSettings | None = None
+    ) -> list[tuple[str, str]]:
         """Let retention run so long after the start; return what went, as kind and name."""
         told: list[tuple[str, str]] = []
         moment = START + after
         if self._folder is None:  # the clock of such a store is the real one
             moment = datetime.now(UTC) + after
-        cutoffs = Cutoffs.of(WorkerSettings(**settings), moment)  # type: ignore[arg-type]
+        cutoffs = Cutoffs.of(settings or WorkerSettings(), moment)
         retain(self.redis, self.store, cutoffs, lambda kind, name, _: told.append((kind, name)), dry_run=dry_run)
         return told
 
@@ -110,7 +112,7 @@ class World:
         if checkpoint is not None:
             fields["checkpoint"] = checkpoint
             self.put(checkpoint, at=at)
-        self.redis.hset(keys.job(job_id), mapping=dict(fields))
+        self.redis.hset(keys.job(job_id), mapping={**fields})
         self.redis.zadd(keys.index(), {job_id: 1})
         self.redis.hincrby(keys.figures(), f"jobs:train.cpu:{state}", 1)
         self.redis.xadd(keys.events(job_id), {"event": "state", "data": "{}"})

@@ -14,9 +14,11 @@ from models.artifacts.store import ArtifactStore
 from models.artifacts.versions import Versions
 from models.contract.errors import LeaseLost
 from models.contract.jobs import JobKeys
-from unit.workers.retained import World
+from unit.workers.retained import START, World
 from workers.claims import Claim, JobRef
+from workers.expiry import Expiry
 from workers.retention import main
+from workers.settings import WorkerSettings
 
 Submit = Callable[..., JobRef]
 DAY = timedelta(days=1)
@@ -37,9 +39,9 @@ def test_a_checkpoint_goes_a_week_after_its_job_and_the_job_says_so(world: World
     assert world.redis.hget(KEYS.job("job_1"), "checkpoint") is None
 
 
-@pytest.mark.parametrize("state", ["queued", "running", "exporting"])
+@pytest.mark.parametrize("state", ["queued", "running", "exporting", "succeeded"])
 def test_nothing_of_a_job_that_is_not_final_goes(world: World, state: str) -> None:
-    """Neither its checkpoint nor files that no manifest names, also when its record says it ended."""
+    """Neither its checkpoint nor files that no manifest names; it counts who is among the active."""
     world.ended("job_1", state=state, checkpoint=CHECKPOINT)
     world.redis.sadd(KEYS.active(), "job_1")
     world.put("default/jobs/job_1/1/a.onnx")
@@ -52,7 +54,7 @@ def test_nothing_of_a_job_that_is_not_final_goes(world: World, state: str) -> No
 )
 def test_nothing_of_a_record_of_another_lectern_goes(world: World, fields: dict[str, str]) -> None:
     world.ended("job_1", checkpoint=CHECKPOINT)
-    world.redis.hset(KEYS.job("job_1"), mapping=fields)
+    world.redis.hset(KEYS.job("job_1"), mapping={**fields})
     world.put("default/jobs/job_1/1/a.onnx")
     assert world.run(after=100 * DAY) == []
 
@@ -99,9 +101,9 @@ def test_a_record_goes_whole_thirty_days_after_its_end(world: World) -> None:
     world.ended("job_1", checkpoint=CHECKPOINT, idempotency_key="once")
     world.redis.set(KEYS.idempotency("once"), "digest job_1")
     world.ended("job_2", at=20 * DAY)
-    cutoffs = {"checkpoints_kept_seconds": 0}
-    assert world.run(after=29.9 * DAY, **cutoffs) == []
-    assert world.run(after=30 * DAY, **cutoffs) == [("checkpoints", CHECKPOINT), ("jobs", "job_1")]
+    longer = WorkerSettings(checkpoints_kept_seconds=0)
+    assert world.run(after=29.9 * DAY, settings=longer) == []
+    assert world.run(after=30 * DAY, settings=longer) == [("checkpoints", CHECKPOINT), ("jobs", "job_1")]
     assert world.job_keys() == {
         KEYS.job("job_2"),
         KEYS.events("job_2"),
@@ -111,6 +113,17 @@ def test_a_record_goes_whole_thirty_days_after_its_end(world: World) -> None:
     }
     assert world.redis.hgetall(KEYS.figures()) == {"jobs:train.cpu:cancelled": "1"}
     assert world.redis.zrange(KEYS.index(), 0, -1) == ["job_2"]
+
+
+def test_the_step_that_removes_looks_again_how_long_ago_the_job_ended(world: World) -> None:
+    world.ended("job_1", checkpoint=CHECKPOINT, at=DAY)
+    expiry = Expiry(world.redis, "default")
+    assert not expiry.drop_checkpoint("job_1", CHECKPOINT, START + 0.9 * DAY)
+    assert not expiry.drop_checkpoint("job_1", "another", START + DAY)
+    assert not expiry.expire("job_1", START + DAY), "it names a checkpoint"
+    assert expiry.drop_checkpoint("job_1", CHECKPOINT, START + DAY)
+    assert not expiry.expire("job_1", START + 0.9 * DAY)
+    assert expiry.expire("job_1", START + DAY)
 
 
 def test_an_idempotency_key_that_names_another_job_by_now_stays(world: World) -> None:
@@ -132,8 +145,8 @@ def test_zero_keeps_for_ever(world: World) -> None:
     world.ended("job_1", checkpoint=CHECKPOINT)
     world.put("default/jobs/job_1/1/a.onnx")
     world.content("1" * 64)
-    never = {"jobs_kept_seconds": 0, "checkpoints_kept_seconds": 0, "orphans_kept_seconds": 0}
-    assert world.run(after=9000 * DAY, **never) == []
+    never = WorkerSettings(jobs_kept_seconds=0, checkpoints_kept_seconds=0, orphans_kept_seconds=0)
+    assert world.run(after=9000 * DAY, settings=never) == []
 
 
 def test_files_that_no_manifest_names_go_after_a_day(world: World) -> None:
