@@ -15,8 +15,8 @@ JOB_ID = re.compile(r"job_[0-9A-Z]{26}")
 
 # KEYS: job, index, active, events, figures, idempotency if there is a key.
 # ARGV: job id, milliseconds, events kept, digest of the body, key of the job that it resumes or '', then fields and
-# values of the record. A checkpoint expires only while no job that is not final resumes it (``workers/expiry.py``), so
-# one that is there in this step is there for the new job.
+# values of the record. A checkpoint expires only while no job that is not final resumes it
+# (``workers/retention/expiry.py``), so one that is there in this step is there for the new job.
 SUBMIT = f"""{FIGURES}
 if KEYS[6] then
   local earlier = redis.call('GET', KEYS[6])

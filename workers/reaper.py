@@ -34,7 +34,7 @@ from models.contract.jobs import QUEUES, JobKeys, JobRequest, JobState, waiting_
 from workers.celery_app import make_celery
 from workers.claims import JobRef, complete, connect, reap
 from workers.logs import configure
-from workers.retention_turns import RetentionTurns
+from workers.retention.turns import RetentionTurns
 from workers.settings import WorkerSettings
 from workers.tasks import send
 

@@ -1,4 +1,4 @@
-"""What of jobs lies in the store, and what of it is named. ``workers/retention.py`` decides what goes; it asks Redis.
+"""What of jobs lies in the store, and what of it is named. ``workers/retention/`` decides what goes; it asks Redis.
 
 A file of an attempt is named by the manifest of a version, or by the marker of a job that is about to publish
 (``versions.py``): the version file may not be there yet, and may never come if nobody takes the job up again. The

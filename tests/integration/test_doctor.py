@@ -36,4 +36,4 @@ def test_a_running_stack_is_well(stack: StackClient, by: str) -> None:
     assert (problems, report["healthy"], ended.returncode) == ([], True, 0)
     assert found["ready"]["level"] == "ok"
     assert found["persistence"]["level"] == "ok"
-    assert "train.cpu and train.gpu" in found["workers"]["detail"]
+    assert "1 at a time from train.cpu" in found["workers"]["detail"]

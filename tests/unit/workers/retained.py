@@ -18,8 +18,8 @@ from models.contract.datasets import DatasetRecord
 from models.contract.jobs import JobKeys
 from models.contract.manifest import DatasetReference, HistoryFile, Manifest, Part, Probe
 from models.contract.tensors import PartSignature, TensorSignature
-from workers.ended_jobs import Cutoffs
-from workers.retention import queue_id, retain
+from workers.retention.__main__ import queue_id, retain
+from workers.retention.ended_jobs import Cutoffs
 from workers.settings import WorkerSettings
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -16,8 +16,8 @@ from models.contract.errors import LeaseLost
 from models.contract.jobs import JobKeys
 from unit.workers.retained import START, World
 from workers.claims import Claim, JobRef
-from workers.expiry import Expiry
-from workers.retention import main
+from workers.retention.__main__ import main
+from workers.retention.expiry import Expiry
 from workers.settings import WorkerSettings
 
 Submit = Callable[..., JobRef]
@@ -74,7 +74,7 @@ def test_a_job_that_is_resumed_after_the_run_has_looked_keeps_its_checkpoint(
     """The step that drops the field looks again."""
     world.ended("job_1", checkpoint=CHECKPOINT)
     monkeypatch.setattr(
-        "workers.retention.named_files", world.before_names(lambda: submit("job_2", resumed_from="job_1"))
+        "workers.retention.__main__.named_files", world.before_names(lambda: submit("job_2", resumed_from="job_1"))
     )
     assert world.run(after=100 * DAY) == []
     assert world.redis.hget(KEYS.job("job_1"), "checkpoint") == CHECKPOINT

@@ -13,7 +13,7 @@ from typing import cast
 import pytest
 from redis import Redis
 
-from workers.retention_turns import COMMAND, SETTLING_SECONDS, TURN, RetentionTurns
+from workers.retention.turns import COMMAND, SETTLING_SECONDS, TURN, RetentionTurns
 
 HOUR = 3600.0
 NOTHING = (sys.executable, "-c", "")

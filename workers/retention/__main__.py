@@ -39,9 +39,9 @@ from models.artifacts.retention import adopt, job_files, named_files, only_queue
 from models.artifacts.store import ArtifactStore, ObjectMissing
 from models.contract.errors import LecternError
 from workers.claims import connect
-from workers.ended_jobs import Cutoffs, EndedJobs, Tell
-from workers.expiry import QUEUE_ID, Expiry, projects
 from workers.logs import configure
+from workers.retention.ended_jobs import Cutoffs, EndedJobs, Tell
+from workers.retention.expiry import QUEUE_ID, Expiry, projects
 from workers.settings import WorkerSettings
 
 NICE = 10

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from models.artifacts.retention import JobFile, Named
 from models.artifacts.store import ArtifactStore, Stored
-from workers.expiry import Ended, Expiry, Records
+from workers.retention.expiry import Ended, Expiry, Records
 from workers.settings import WorkerSettings
 
 NEVER = datetime.min.replace(tzinfo=UTC)
