@@ -25,6 +25,8 @@ from workers.presence import Presence
 from workers.settings import WorkerSettings
 
 REAPER_PAUSE_SECONDS = 1.0
+START_RETRIES = 3
+"""Whoever starts a worker hears soon that there is no Redis; one that runs is more patient."""
 
 
 def main() -> int:
@@ -43,7 +45,7 @@ def main() -> int:
         return 1
     configure(settings.log_level)
     try:
-        connect(settings.redis_url).ping()
+        connect(settings.redis_url, START_RETRIES).ping()
     except ValueError:  # neither the URL, which may hold a password, nor the error, which repeats pieces of it
         sys.stderr.write("LECTERN_REDIS_URL cannot be read; write redis://[:password@]host:6379/0.\n")
         return 1

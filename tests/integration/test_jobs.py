@@ -54,6 +54,7 @@ def test_two_jobs_queue_behind_one_worker_and_both_finish(stack: StackClient) ->
     assert str(first.finished) <= str(last.started)
 
 
+@pytest.mark.slow
 def test_a_free_worker_takes_the_job_of_the_highest_priority_first(stack: StackClient) -> None:
     """Those of equal priority in the order of their submission; what runs is not interrupted."""
     busy = submit(stack, "busy", **LONG)
@@ -106,12 +107,12 @@ def test_cancelling_takes_less_than_a_second_and_keeps_the_checkpoint(stack: Sta
 
 
 def test_a_trainer_killed_is_started_again_from_its_checkpoint(stack: StackClient) -> None:
-    job = submit(stack, "killed", epochs=150, batch_size=32)
+    job = submit(stack, "killed", epochs=80, batch_size=32)
     wait_for(stack, job.id, lambda job: training(job) and job.progress.epoch > 2)
     kill_trainer(stack)
     finished = wait_for(stack, job.id)
     assert (finished.state, finished.attempt) == (JobState.SUCCEEDED, 2)
-    whole = submit(stack, "whole", epochs=150, batch_size=32)
+    whole = submit(stack, "whole", epochs=80, batch_size=32)
     wait_for(stack, whole.id)
     cards = [stack.version(name, 1).sent() for name in ("killed", "whole")]
     assert cards[0]["curves"] == cards[1]["curves"]

@@ -80,6 +80,7 @@ def _expression(random: np.random.Generator) -> str:
     return f"{json.dumps(expression)}\t{value}\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.family)
 def test_a_rehearsal_family_goes_the_whole_way(stack: StackClient, case: Case) -> None:
     body: dict[str, Any] = {"family": case.family, "dataset": case.dataset, "model": case.family}

@@ -120,6 +120,7 @@ def test_bytes_that_are_no_archive_are_said_and_harmless() -> None:
     runtime.close()
 
 
+@pytest.mark.slow
 def test_child_goes_with_the_gateway_and_comes_back_with_the_next(tmp_path: Path) -> None:
     def found(pattern: str) -> list[int]:
         named = processes_of(tmp_path).items()

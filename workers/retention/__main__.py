@@ -123,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
     account = Account(printing=not chosen.with_reaper)
     try:
-        redis, store = connect(settings.redis_url), ArtifactStore(settings.store_url)
+        redis, store = connect(settings.redis_url, retries=3), ArtifactStore(settings.store_url)
         if chosen.adopt and not chosen.dry_run:
             adopt(store, queue_id(redis))
         retain(redis, store, Cutoffs.of(settings, datetime.now(UTC)), account, dry_run=chosen.dry_run)
