@@ -114,10 +114,17 @@ def _messages(redis: Redis) -> frozenset[JobRef]:
     found: set[JobRef] = set()
     for queue in QUEUES:
         for key in waiting_lists(queue):
-            for message in cast("list[str]", redis.lrange(key, 0, -1)):
-                (project, job_id), *_ = orjson.loads(base64.b64decode(orjson.loads(message)["body"]))
-                found.add(JobRef(project, job_id))
+            found.update(filter(None, map(_job_of, cast("list[str]", redis.lrange(key, 0, -1)))))
     return frozenset(found)
+
+
+def _job_of(message: str) -> JobRef | None:
+    """Return which job a message is about; None of one that is not ours."""
+    try:
+        (project, job_id), *_ = orjson.loads(base64.b64decode(orjson.loads(message)["body"]))
+    except (ValueError, KeyError, TypeError):
+        return None
+    return JobRef(project, job_id)
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,8 @@ POLL_SECONDS = 0.1
 LOG_LINE_LIMIT = 4_000
 LAST_LINES_SECONDS = 5.0
 RECORD_PAUSE_SECONDS = 1.0
+RECORD_LIMIT_SECONDS = 600.0
+"""How long a Redis that is away keeps a slot busy with the end of a job; after that the reaper records it."""
 
 log = structlog.get_logger()
 
@@ -148,12 +150,13 @@ class _Supervision:
             )
         # Told to stop, or cut off from Redis: neither is a fault of the job.
         handed_back = self._stopping() or status == STOPPED
+        give_up = time.monotonic() + RECORD_LIMIT_SECONDS
         while True:
             try:
                 return self._claim.release(TrainerCrashed(detail), handed_back=handed_back)
             except RedisError as error:
                 log.warning("queue_unreachable", job_id=self._claim.ref.job_id, error=str(error))
-                if self._stopping():
+                if self._stopping() or time.monotonic() > give_up:
                     return None
                 time.sleep(RECORD_PAUSE_SECONDS)
 

@@ -146,6 +146,16 @@ def test_a_record_that_cannot_be_read_holds_up_no_other(redis: Redis, submit: Su
     assert redis.llen(CPU) == 1
 
 
+@pytest.mark.parametrize("junk", ["a job", "{}", '{"body": 1}', '{"body": "W10="}', '{"body": "bnVsbA=="}', "[]"])
+def test_a_message_that_is_not_ours_keeps_nobody_from_being_looked_after(
+    redis: Redis, submit: Submit, once: Sweep, junk: str
+) -> None:
+    redis.lpush(CPU, junk)
+    submit("job_1")
+    once()
+    assert redis.llen(CPU) == 2
+
+
 def test_the_reaper_requeues_a_lost_job_and_sends_its_message(redis: Redis, submit: Submit, once: Sweep) -> None:
     ref = submit()
     take(redis, ref)
