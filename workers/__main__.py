@@ -60,14 +60,14 @@ def main() -> int:
     heartbeat_sent.connect(presence.beat)
     worker_shutdown.connect(presence.leave)
     structlog.get_logger().info(
-        "worker_ready", queues=settings.queues, slots=settings.worker_slots, threads=settings.threads()
+        "worker_ready", queues=settings.taken_queues, slots=settings.worker_slots, threads=settings.threads()
     )
     threading.Thread(target=_keep, args=(_start_reaper(),), daemon=True).start()
     arguments = [
         "worker",
         "--pool=prefork",
         f"--concurrency={settings.worker_slots}",
-        f"--queues={','.join(settings.queues)}",
+        f"--queues={','.join(settings.taken_queues)}",
     ]
     name = f"--hostname=lectern-{os.getpid()}@{socket.gethostname()}"
     celery.worker_main([*arguments, name, "--loglevel=WARNING", "--without-gossip", "--without-mingle"])

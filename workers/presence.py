@@ -33,7 +33,7 @@ class Presence:
         self._record = WorkerPresence(
             host=socket.gethostname(),
             pid=os.getpid(),
-            queues=settings.queues,
+            queues=settings.taken_queues,
             slots=settings.worker_slots,
             version=version("lectern"),
         )

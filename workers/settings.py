@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from workers.gpus import queues_of_this_machine
+from workers.gpus import Queue, queues_of_this_machine
 
 TEN_YEARS = 10 * 366 * 86_400.0
 
@@ -26,8 +27,10 @@ class WorkerSettings(BaseSettings):
     families: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("models",), description="Packages in which families are looked up, separated by commas."
     )
-    queues: Annotated[tuple[Literal["train.cpu", "train.gpu"], ...], NoDecode] = Field(
-        default_factory=queues_of_this_machine, min_length=1, description="Queues that the worker takes jobs from."
+    queues: Annotated[tuple[Queue, ...] | None, NoDecode] = Field(
+        default=None,
+        min_length=1,
+        description="Queues that the worker takes jobs from; by default those of its machine.",
     )
     worker_slots: int = Field(default=1, ge=1, le=64, description="Jobs that one worker trains at a time.")
     trainer_threads: int = Field(
@@ -64,6 +67,11 @@ class WorkerSettings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(item.strip() for item in value.split(",") if item.strip()) if isinstance(value, str) else value
+
+    @cached_property
+    def taken_queues(self) -> tuple[Queue, ...]:
+        """The queues that the worker takes from. Only it asks: what the driver says takes its time."""
+        return self.queues or queues_of_this_machine()
 
     def beat_timeout_seconds(self) -> float:
         """Return how long a trainer goes on without a beat: it has stopped before its lease can lapse."""
