@@ -13,7 +13,6 @@ from redis.exceptions import RedisError
 
 from models.artifacts.store import ArtifactStore
 from models.artifacts.versions import Versions
-from models.catalog import Catalog
 from models.contract.errors import LeaseLost, TrainerCrashed, Unavailable
 from models.contract.jobs import Progress
 from models.family import State
@@ -24,14 +23,11 @@ from workers.devices import equipped
 from workers.logs import say
 from workers.publishing import Finished, export, publish
 from workers.settings import WorkerSettings
-from workers.stop import Stop
+from workers.stop import FAILED, Stop
 from workers.training import Outcome, Run, train
 
 if TYPE_CHECKING:
     from workers.parallel.replicas import Replicas
-
-LOST = 1
-"""Exit status of a trainer that gives up because a process that it trains with has ended."""
 
 STORE_PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0)
 """How long a store that fails is waited for, half a minute in all: a network drops, somebody makes room on the disk."""
@@ -39,13 +35,8 @@ STORE_PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0)
 T = TypeVar("T")
 
 
-def warm_up(settings: WorkerSettings) -> None:
-    """Do what every job needs first: import the families, and take one step, the first of which is the slowest."""
-    catalog = Catalog(settings.families)
-    for name in catalog.names():
-        catalog.family(name)
-    torch.set_num_threads(settings.threads())
-    torch.set_flush_denormal(True)
+def warm_up() -> None:
+    """Take one step of a small net: the first makes torch load what optimisers need, which takes two seconds."""
     module = torch.nn.Linear(8, 8)
     optimizer = torch.optim.Adam(module.parameters(), fused=True)
     module(torch.ones(2, 8)).square().sum().backward()
@@ -160,7 +151,7 @@ def _others(assembly: Assembly, claim: Claim) -> AbstractContextManager[Replicas
         say(detail)
         with suppress(LeaseLost, RedisError):
             claim.stumble(TrainerCrashed(detail))
-        os._exit(LOST)
+        os._exit(FAILED)
 
     return Replicas(assembly.request, size, lost)
 

@@ -1,4 +1,4 @@
-"""How a trainer is asked to stop."""
+"""How a trainer is asked to stop, and the statuses that it ends with."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import os
 
 STOPPED = 75
 """Exit status of a trainer that stopped because it was asked to (EX_TEMPFAIL of sysexits.h)."""
+
+FAILED = 1
+"""Exit status of a process that has told why it ends: a trainer the job's record, one beside it the trainer."""
 
 
 class Stop:

@@ -24,9 +24,8 @@ from models.contract.errors import LeaseLost, LecternError, OutOfMemory, StoreUn
 from workers.claims import PATIENT_RETRIES, Claim, JobRef, connect
 from workers.logs import configure, say
 from workers.settings import WorkerSettings
-from workers.stop import STOPPED, Stop
+from workers.stop import FAILED, STOPPED, Stop
 
-FAILED = 1
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory")
 
 
@@ -41,7 +40,7 @@ def main() -> int:
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     from workers import job  # noqa: PLC0415 - torch takes a second and a half; signals are heeded meanwhile
 
-    job.warm_up(settings)
+    job.warm_up()
     order = orders.get()
     configure(settings.log_level, order["log_descriptor"])
     redis = connect(settings.redis_url, PATIENT_RETRIES)

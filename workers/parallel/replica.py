@@ -23,8 +23,8 @@ from workers.devices import equipped
 from workers.logs import say
 from workers.parallel.meeting import Meeting
 from workers.settings import WorkerSettings
-from workers.stop import STOPPED
-from workers.trainer import FAILED, crash
+from workers.stop import FAILED, STOPPED
+from workers.trainer import crash
 
 
 def main() -> int:
