@@ -40,13 +40,15 @@ class Trainer:
 class Spare:
     """The trainer that waits in this process, if there is one."""
 
-    def __init__(self) -> None:
-        """Start nothing yet."""
+    def __init__(self, *, wanted: bool) -> None:
+        """Start nothing yet; ``wanted`` says whether one shall ever wait."""
+        self._wanted = wanted
         self._waiting: Trainer | None = None
 
     def prepare(self) -> None:
         """Have one wait, started now if need be."""
-        self._waiting = self.take()
+        if self._wanted:
+            self._waiting = self.take()
 
     def take(self) -> Trainer:
         """Return the one that waits, or one started now."""

@@ -132,7 +132,7 @@ class _Supervision:
             self._stop(moment + self._settings.worker_grace_seconds, "the worker stops")
         elif self._kill_at is None and cancelled:
             self._stop(moment + self._settings.stop_grace_seconds, "cancelled")
-        elif state is JobState.EXPORTING and self._settings.warm_trainers and not self._stopping():
+        elif state is JobState.EXPORTING and not self._stopping():
             self._spare.prepare()  # training is over: the next job's trainer can load what it needs
 
     def _stop(self, kill_at: float, reason: str) -> None:

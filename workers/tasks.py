@@ -9,11 +9,10 @@ import sys
 
 import structlog
 from celery import Celery
-from redis import Redis
 from redis.exceptions import RedisError
 
-from models.contract.jobs import TRAIN_TASK, JobRequest, JobState, Waiting
-from workers.claims import JobRef, connect
+from models.contract.jobs import TRAIN_TASK, JobState, Waiting
+from workers.claims import JobRef, connect, request_of
 from workers.settings import WorkerSettings
 from workers.spare import Spare
 from workers.supervisor import supervise
@@ -28,13 +27,12 @@ class Slot:
         """Keep what the jobs need."""
         self._celery = celery
         self._settings = settings
-        self._spare = Spare()
+        self._spare = Spare(wanted=settings.warm_trainers)
         self._stopping = False
 
     def begin(self, **_: object) -> None:
         """Have a trainer wait, from the moment that the child is there."""
-        if self._settings.warm_trainers:
-            self._spare.prepare()
+        self._spare.prepare()
 
     def train(self, project: str, job_id: str) -> None:
         """Work on a job, if it still waits for somebody.
@@ -48,7 +46,7 @@ class Slot:
             with contextlib.closing(connect(self._settings.redis_url)) as redis:
                 state = supervise(ref, self._settings, redis, self._spare, lambda: self._stopping)
                 if state is JobState.QUEUED:
-                    send(self._celery, ref, waiting_of(redis, ref))
+                    send(self._celery, ref, request_of(redis, ref).waiting)
         except RedisError as error:  # the reaper finds out what became of the job
             log.warning("queue_unreachable", job_id=job_id, error=str(error))
         if self._stopping:
@@ -75,11 +73,6 @@ def send(celery: Celery, ref: JobRef, waiting: Waiting) -> None:
     """Ask the workers of a queue to take a job."""
     arguments, step = [ref.project, ref.job_id], waiting.priority.step
     celery.send_task(TRAIN_TASK, args=arguments, queue=waiting.queue, priority=step, ignore_result=True)
-
-
-def waiting_of(redis: Redis, ref: JobRef) -> Waiting:
-    """Return where the message of a job waits."""
-    return JobRequest.model_validate_json(str(redis.hget(ref.keys[0], "request"))).waiting
 
 
 def _end() -> None:

@@ -31,7 +31,7 @@ def started() -> Iterator[list[Trainer]]:
 
 
 def test_the_one_that_waits_is_taken_once(started: list[Trainer]) -> None:
-    spare = Spare()
+    spare = Spare(wanted=True)
     spare.prepare()
     spare.prepare()
     first, second = spare.take(), spare.take()
@@ -43,7 +43,7 @@ def test_the_one_that_waits_is_taken_once(started: list[Trainer]) -> None:
 
 
 def test_one_that_ended_while_it_waited_is_replaced(started: list[Trainer]) -> None:
-    spare = Spare()
+    spare = Spare(wanted=True)
     spare.prepare()
     dead = spare.take()
     dead.process.send_signal(signal.SIGKILL)
