@@ -19,14 +19,12 @@ import structlog
 from pydantic import ValidationError
 from redis.exceptions import RedisError
 
-from workers.claims import connect
+from workers.claims import START_RETRIES, connect
 from workers.logs import configure
 from workers.presence import Presence
-from workers.settings import WorkerSettings
+from workers.settings import WorkerSettings, complaints
 
 REAPER_PAUSE_SECONDS = 1.0
-START_RETRIES = 3
-"""Whoever starts a worker hears soon that there is no Redis; one that runs is more patient."""
 
 
 def main() -> int:
@@ -41,13 +39,13 @@ def main() -> int:
     try:
         settings = WorkerSettings()
     except ValidationError as error:
-        sys.stderr.writelines(f"LECTERN_{str(issue['loc'][0]).upper()}: {issue['msg']}\n" for issue in error.errors())
+        sys.stderr.writelines(complaints(error))
         return 1
     configure(settings.log_level)
     try:
         connect(settings.redis_url, START_RETRIES).ping()
-    except ValueError:  # neither the URL, which may hold a password, nor the error, which repeats pieces of it
-        sys.stderr.write("LECTERN_REDIS_URL cannot be read; write redis://[:password@]host:6379/0.\n")
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
         return 1
     except RedisError as error:
         sys.stderr.write(f"Redis does not answer: {error} Start one, or set LECTERN_REDIS_URL.\n")

@@ -33,24 +33,36 @@ from models.contract.jobs import (
 from workers import scripts
 
 RETRIES = 8
-EVENTS_PER_READ = 1_000
+START_RETRIES = 3
+"""Of what a person has just started: it says soon that there is no Redis; what runs is more patient."""
+
 PATIENT_RETRIES = 24
 """Of a trainer, which has more to lose: some forty seconds until it gives up a Redis that refuses connections."""
+
+EVENTS_PER_READ = 1_000
 
 log = structlog.get_logger()
 
 
 def connect(redis_url: str, retries: int = RETRIES) -> Redis:
-    """Return a client that rides out a restart of Redis, by default one of some seven seconds."""
-    return Redis.from_url(
-        redis_url,
-        socket_timeout=10,
-        socket_connect_timeout=5,
-        health_check_interval=10,
-        retry=Retry(ExponentialBackoff(cap=2, base=0.05), retries),
-        retry_on_error=[RedisConnectionError, RedisTimeoutError],
-        decode_responses=True,
-    )
+    """Return a client that rides out a restart of Redis, by default one of some seven seconds.
+
+    Raises:
+        ValueError: the URL is none of Redis. It may hold a password and is not repeated, nor are pieces of it.
+    """
+    try:
+        return Redis.from_url(
+            redis_url,
+            socket_timeout=10,
+            socket_connect_timeout=5,
+            health_check_interval=10,
+            retry=Retry(ExponentialBackoff(cap=2, base=0.05), retries),
+            retry_on_error=[RedisConnectionError, RedisTimeoutError],
+            decode_responses=True,
+        )
+    except ValueError:
+        message = "LECTERN_REDIS_URL cannot be read; write redis://[:password@]host:6379/0."
+        raise ValueError(message) from None
 
 
 def now() -> str:
@@ -94,8 +106,7 @@ class Claim:
 
     def request(self) -> JobRequest:
         """Return what was submitted."""
-        raw = cast("str", self._redis.hget(self.ref.keys[0], "request"))
-        return JobRequest.model_validate_json(raw)
+        return request_of(self._redis, self.ref)
 
     def field(self, name: str) -> str | None:
         """Return one field of the job's hash."""
@@ -196,6 +207,11 @@ class Claim:
             message = f"Attempt {self.attempt} of job {self.ref.job_id} no longer owns it; it stops."
             raise LeaseLost(message)
         return cast("int", outcome)
+
+
+def request_of(redis: Redis, ref: JobRef) -> JobRequest:
+    """Return what was submitted as this job."""
+    return JobRequest.model_validate_json(cast("str", redis.hget(ref.keys[0], "request")))
 
 
 def reap(redis: Redis, ref: JobRef, error: LecternError, *, settled: bool = False) -> JobState | None:

@@ -7,12 +7,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from workers.gpus import Queue, queues_of_this_machine
 
 TEN_YEARS = 10 * 366 * 86_400.0
+
+
+def complaints(error: ValidationError) -> list[str]:
+    """Return a line for each variable that cannot be what it is set to."""
+    return [f"LECTERN_{str(issue['loc'][0]).upper()}: {issue['msg']}\n" for issue in error.errors()]
 
 
 class WorkerSettings(BaseSettings):

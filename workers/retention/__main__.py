@@ -38,11 +38,11 @@ from models.artifacts.datasets import release, unnamed_contents
 from models.artifacts.retention import adopt, job_files, named_files, only_queue
 from models.artifacts.store import ArtifactStore, ObjectMissing
 from models.contract.errors import LecternError
-from workers.claims import connect
+from workers.claims import START_RETRIES, connect
 from workers.logs import configure
 from workers.retention.ended_jobs import Cutoffs, EndedJobs, Tell
 from workers.retention.expiry import QUEUE_ID, Expiry, projects
-from workers.settings import WorkerSettings
+from workers.settings import WorkerSettings, complaints
 
 NICE = 10
 """Predictions and trainings on the same machine go first."""
@@ -115,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = WorkerSettings()
     except ValidationError as error:
-        sys.stderr.writelines(f"LECTERN_{str(issue['loc'][0]).upper()}: {issue['msg']}\n" for issue in error.errors())
+        sys.stderr.writelines(complaints(error))
         return 1
     configure(settings.log_level)
     if chosen.with_reaper:
@@ -123,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
     account = Account(printing=not chosen.with_reaper)
     try:
-        redis, store = connect(settings.redis_url, retries=3), ArtifactStore(settings.store_url)
+        redis, store = connect(settings.redis_url, START_RETRIES), ArtifactStore(settings.store_url)
         if chosen.adopt and not chosen.dry_run:
             adopt(store, queue_id(redis))
         retain(redis, store, Cutoffs.of(settings, datetime.now(UTC)), account, dry_run=chosen.dry_run)

@@ -352,6 +352,18 @@ def test_without_redis_nothing_is_removed(
     assert len([*world.store.below("blobs")]) == 1
 
 
+@pytest.mark.parametrize("url", ["http://:sekret@127.0.0.1", "redis://:sekret/0@host"])
+def test_a_url_that_is_none_is_not_repeated(
+    url: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It may hold a password, and the client's own error repeats pieces of it."""
+    monkeypatch.setenv("LECTERN_REDIS_URL", url)
+    assert main([]) == 1
+    written = "".join(capfd.readouterr())
+    assert "LECTERN_REDIS_URL" in written
+    assert "sekret" not in written
+
+
 def test_objects_in_a_store_without_folders_expire_the_same(redis: Redis) -> None:
     """As those of an object store, where folders are only what paths have in common."""
     world = World(redis, ArtifactStore("memory:///"))
