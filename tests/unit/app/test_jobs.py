@@ -13,31 +13,9 @@ from app import scripts
 from app.dependencies import Services
 from app.queue import JobFilter, JobQueue
 from app.schemas import Job
-from models.contract.jobs import CPU_QUEUE, GPU_QUEUE, JobKeys, JobRequest, Priority, Waiting
+from models.contract.jobs import CPU_QUEUE, GPU_QUEUE, JobRequest, Priority, Waiting
+from unit.app.job_records import BODY, KEYS, event, finish, submit
 from unit.app.publishing import Publisher
-
-KEYS = JobKeys("default")
-BODY = {"family": "mlp", "dataset": "digits", "model": "digits-mlp", "training": {"epochs": 3}}
-
-
-async def _submit(client: httpx.AsyncClient, **changes: object) -> str:
-    answer = await client.post("/v1/jobs", json={**BODY, **changes})
-    assert answer.status_code == 202, answer.text
-    return answer.json()["id"]
-
-
-def _event(redis_client: redis.Redis, job_id: str, kind: str, data: dict[str, object]) -> str:
-    """Write an event as a worker does."""
-    fields = {"event": kind, "data": orjson.dumps(data).decode()}
-    return str(redis_client.xadd(KEYS.events(job_id), fields))  # type: ignore[arg-type]
-
-
-def _finish(redis_client: redis.Redis, job_id: str, state: str = "succeeded", **fields: str) -> str:
-    """End a job as a worker does."""
-    finished = "2026-01-01T00:00:00.000Z"
-    redis_client.hset(KEYS.job(job_id), mapping={"state": state, "finished": finished, **fields})
-    redis_client.srem(KEYS.active(), job_id)
-    return _event(redis_client, job_id, "state", {"state": state, "attempt": 1})
 
 
 def _ids(text: str) -> list[str]:
@@ -104,9 +82,9 @@ async def test_idempotency_key_must_be_one(client: httpx.AsyncClient, key: str) 
 
 async def test_list_is_newest_first_and_read_in_pages(client: httpx.AsyncClient) -> None:
     """Every job comes once, also when new ones are submitted between the pages."""
-    submitted = [await _submit(client) for _ in range(5)]
+    submitted = [await submit(client) for _ in range(5)]
     first = (await client.get("/v1/jobs?limit=2")).json()
-    await _submit(client)
+    await submit(client)
     second = (await client.get(f"/v1/jobs?limit=2&after={first['next']}")).json()
     third = (await client.get(f"/v1/jobs?limit=2&after={second['next']}")).json()
     listed = [job["id"] for page in (first, second, third) for job in page["items"]]
@@ -117,7 +95,7 @@ async def test_list_is_newest_first_and_read_in_pages(client: httpx.AsyncClient)
 async def test_a_page_goes_on_behind_a_job_that_expired(client: httpx.AsyncClient, redis_client: redis.Redis) -> None:
     """Wherever it stood, and also when others were submitted in its millisecond."""
     prefix = "job_01" + "0" * 23
-    submitted = [await _submit(client) for _ in range(3)]
+    submitted = [await submit(client) for _ in range(3)]
     rivals = [f"{prefix}{last}" for last in "123"]
     for rival in rivals:
         redis_client.copy(KEYS.job(submitted[0]), KEYS.job(rival))
@@ -137,7 +115,7 @@ async def test_a_list_skips_no_job_when_another_expires_while_it_is_read(
     client: httpx.AsyncClient, services: Services, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Redis is asked for a piece at a time; the places of the next ones are not those of before."""
-    submitted = [await _submit(client) for _ in range(5)]
+    submitted = [await submit(client) for _ in range(5)]
     monkeypatch.setattr("app.queue.JOBS_PER_READ", 2)
     look_behind = services.queue._look_behind
 
@@ -154,7 +132,7 @@ async def test_a_list_skips_no_job_when_another_expires_while_it_is_read(
 async def test_a_list_filters_records_from_before_their_model_was_a_field(
     client: httpx.AsyncClient, redis_client: redis.Redis
 ) -> None:
-    job_id = await _submit(client, model="old")
+    job_id = await submit(client, model="old")
     redis_client.hdel(KEYS.job(job_id), "queue", "family", "model")
     for query, found in (("model=old&family=mlp&state=queued", [job_id]), ("model=new", [])):
         assert [job["id"] for job in (await client.get(f"/v1/jobs?{query}")).json()["items"]] == found
@@ -162,8 +140,8 @@ async def test_a_list_filters_records_from_before_their_model_was_a_field(
 
 async def test_list_is_filtered(client: httpx.AsyncClient, redis_client: redis.Redis) -> None:
     """By state, family and model."""
-    job_id, other = await _submit(client), await _submit(client, model="other")
-    _finish(redis_client, job_id, "failed")
+    job_id, other = await submit(client), await submit(client, model="other")
+    finish(redis_client, job_id, "failed")
     for query, expected in (
         ("state=failed", [job_id]),
         ("state=queued", [other]),
@@ -190,9 +168,9 @@ async def test_unknown_job_is_not_found(client: httpx.AsyncClient, job_id: str, 
 
 async def test_finished_job_shows_version_and_progress(client: httpx.AsyncClient, redis_client: redis.Redis) -> None:
     """What the worker wrote is what is shown."""
-    job_id = await _submit(client)
+    job_id = await submit(client)
     progress = '{"epoch": 3, "epochs": 3, "step": 9, "steps": 9, "metrics": {"loss": 0.5}}'
-    _finish(redis_client, job_id, version="4", progress=progress)
+    finish(redis_client, job_id, version="4", progress=progress)
     job = (await client.get(f"/v1/jobs/{job_id}")).json()
     assert (job["state"], job["version"], job["model"]) == ("succeeded", 4, "digits-mlp")
     assert job["progress"]["metrics"] == {"loss": 0.5}
@@ -201,10 +179,10 @@ async def test_finished_job_shows_version_and_progress(client: httpx.AsyncClient
 
 async def test_events_continue_without_gap_or_repeat(client: httpx.AsyncClient, redis_client: redis.Redis) -> None:
     """Wherever a client stopped, header or query, it gets exactly the rest."""
-    job_id = await _submit(client)
+    job_id = await submit(client)
     for step in range(1200):
-        _event(redis_client, job_id, "progress", {"step": step})
-    _finish(redis_client, job_id)
+        event(redis_client, job_id, "progress", {"step": step})
+    finish(redis_client, job_id)
     url = f"/v1/jobs/{job_id}/events"
     whole = await client.get(url)
     assert whole.headers["content-type"].startswith("text/event-stream")
@@ -219,12 +197,12 @@ async def test_events_continue_without_gap_or_repeat(client: httpx.AsyncClient, 
 
 async def test_events_are_followed_until_the_job_ends(client: httpx.AsyncClient, redis_client: redis.Redis) -> None:
     """What happens while somebody listens is passed on, and the last state ends the stream."""
-    job_id = await _submit(client)
+    job_id = await submit(client)
     listening = asyncio.create_task(client.get(f"/v1/jobs/{job_id}/events"))
     await asyncio.sleep(0.1)
-    _event(redis_client, job_id, "log", {"line": "one\ntwo"})
+    event(redis_client, job_id, "log", {"line": "one\ntwo"})
     await asyncio.sleep(0.1)
-    _finish(redis_client, job_id)
+    finish(redis_client, job_id)
     text = (await asyncio.wait_for(listening, 5)).text
     assert [line for line in text.splitlines() if line.startswith("event: ")] == [
         "event: state",
@@ -236,7 +214,7 @@ async def test_events_are_followed_until_the_job_ends(client: httpx.AsyncClient,
 
 async def test_open_stream_ends_when_the_gateway_stops(client: httpx.AsyncClient, services: Services) -> None:
     """A gateway that stops does not wait for jobs."""
-    job_id = await _submit(client)
+    job_id = await submit(client)
     listening = asyncio.create_task(client.get(f"/v1/jobs/{job_id}/events"))
     await asyncio.sleep(0.05)
     services.draining.set()
@@ -248,15 +226,15 @@ async def test_open_stream_ends_when_the_gateway_stops(client: httpx.AsyncClient
 @pytest.mark.parametrize("last", ["x", "1-2-3", "-", "9" * 30, "٣", "1-٣"])
 async def test_wrong_last_event_id_is_refused(client: httpx.AsyncClient, redis_client: redis.Redis, last: str) -> None:
     """It must be one that was sent."""
-    job_id = await _submit(client)
-    _finish(redis_client, job_id)
+    job_id = await submit(client)
+    finish(redis_client, job_id)
     answer = await client.get(f"/v1/jobs/{job_id}/events", params={"last_event_id": last})
     assert answer.status_code == 422
 
 
 async def test_logs_are_text(client: httpx.AsyncClient, redis_client: redis.Redis) -> None:
     """One line each, oldest first."""
-    job_id = await _submit(client)
+    job_id = await submit(client)
     redis_client.rpush(KEYS.logs(job_id), "first", "second")
     answer = await client.get(f"/v1/jobs/{job_id}/logs")
     assert (answer.text, answer.headers["content-type"]) == ("first\nsecond\n", "text/plain; charset=utf-8")
@@ -264,7 +242,7 @@ async def test_logs_are_text(client: httpx.AsyncClient, redis_client: redis.Redi
 
 async def test_queued_job_is_cancelled_at_once(client: httpx.AsyncClient, redis_client: redis.Redis) -> None:
     """Nobody works on it; asking again is no error."""
-    job_id = await _submit(client)
+    job_id = await submit(client)
     for _ in range(2):
         answer = await client.post(f"/v1/jobs/{job_id}/cancel")
         assert (answer.status_code, answer.json()["state"]) == (202, "cancelled")
@@ -276,7 +254,7 @@ async def test_queued_job_is_cancelled_at_once(client: httpx.AsyncClient, redis_
 @pytest.mark.parametrize("state", ["running", "exporting"])
 async def test_running_job_is_asked_to_stop(client: httpx.AsyncClient, redis_client: redis.Redis, state: str) -> None:
     """Its worker ends it; past the point of no return that is refused."""
-    job_id = await _submit(client)
+    job_id = await submit(client)
     redis_client.hset(KEYS.job(job_id), "state", state)
     answer = await client.post(f"/v1/jobs/{job_id}/cancel")
     assert (answer.status_code, answer.json()["state"]) == (202, state)
@@ -290,7 +268,7 @@ async def test_requeued_job_that_was_publishing_is_not_cancelled(
     client: httpx.AsyncClient, redis_client: redis.Redis
 ) -> None:
     """Its worker was lost past the point of no return: the version may exist."""
-    job_id = await _submit(client)
+    job_id = await submit(client)
     redis_client.hset(KEYS.job(job_id), "publishing", "1")
     answer = await client.post(f"/v1/jobs/{job_id}/cancel")
     assert (answer.status_code, answer.json()["code"]) == (409, "job_finished")
@@ -299,8 +277,8 @@ async def test_requeued_job_that_was_publishing_is_not_cancelled(
 @pytest.mark.parametrize("state", ["succeeded", "failed"])
 async def test_ended_job_cannot_be_cancelled(client: httpx.AsyncClient, redis_client: redis.Redis, state: str) -> None:
     """A finished job never changes."""
-    job_id = await _submit(client)
-    _finish(redis_client, job_id, state)
+    job_id = await submit(client)
+    finish(redis_client, job_id, state)
     answer = await client.post(f"/v1/jobs/{job_id}/cancel")
     assert (answer.status_code, answer.json()["code"]) == (409, "job_finished")
     assert (await client.get(f"/v1/jobs/{job_id}")).json()["state"] == state

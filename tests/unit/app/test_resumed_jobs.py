@@ -10,38 +10,16 @@ import redis
 from app.dependencies import Services
 from app.queue import Submission
 from models.contract.errors import Conflict
-from models.contract.jobs import JobKeys, JobRequest
-
-KEYS = JobKeys("default")
-BODY = {"family": "mlp", "dataset": "digits", "model": "digits-mlp", "training": {"epochs": 3}}
-
-
-async def _submit(client: httpx.AsyncClient, **changes: object) -> str:
-    answer = await client.post("/v1/jobs", json={**BODY, **changes})
-    assert answer.status_code == 202, answer.text
-    return answer.json()["id"]
-
-
-def _event(redis_client: redis.Redis, job_id: str, kind: str, data: dict[str, object]) -> str:
-    """Write an event as a worker does."""
-    fields = {"event": kind, "data": orjson.dumps(data).decode()}
-    return str(redis_client.xadd(KEYS.events(job_id), fields))  # type: ignore[arg-type]
-
-
-def _finish(redis_client: redis.Redis, job_id: str, state: str = "succeeded", **fields: str) -> str:
-    """End a job as a worker does."""
-    finished = "2026-01-01T00:00:00.000Z"
-    redis_client.hset(KEYS.job(job_id), mapping={"state": state, "finished": finished, **fields})
-    redis_client.srem(KEYS.active(), job_id)
-    return _event(redis_client, job_id, "state", {"state": state, "attempt": 1})
+from models.contract.jobs import JobRequest
+from unit.app.job_records import KEYS, finish, submit
 
 
 async def test_a_job_whose_checkpoint_expires_meanwhile_is_not_resumed(
     client: httpx.AsyncClient, services: Services, redis_client: redis.Redis
 ) -> None:
     """The gateway saw the checkpoint; the step that writes the new job does not, and writes nothing."""
-    old = await _submit(client)
-    _finish(redis_client, old, "cancelled")
+    old = await submit(client)
+    finish(redis_client, old, "cancelled")
     request = JobRequest.model_validate_json(str(redis_client.hget(KEYS.job(old), "request")))
     submission = Submission(request, "key", "digest", resumed_from=old)
     with pytest.raises(Conflict, match="has no checkpoint any more"):
@@ -55,10 +33,10 @@ async def test_resume_makes_a_new_job_from_the_old_request(
     client: httpx.AsyncClient, redis_client: redis.Redis
 ) -> None:
     """Training options can change, all else stays; without an end or a checkpoint it is a conflict."""
-    old = await _submit(client, training={"epochs": 3, "seed": 7})
+    old = await submit(client, training={"epochs": 3, "seed": 7})
     url = f"/v1/jobs/{old}/resume"
     assert (await client.post(url)).json()["code"] == "conflict"
-    _finish(redis_client, old, "cancelled")
+    finish(redis_client, old, "cancelled")
     refused = await client.post(url)
     assert (refused.status_code, "checkpoint" in refused.json()["detail"]) == (409, True)
     redis_client.hset(KEYS.job(old), "checkpoint", f"default/jobs/{old}/checkpoints/1-9.pt")
@@ -93,10 +71,10 @@ async def test_resume_needs_something_to_do(
     client: httpx.AsyncClient, redis_client: redis.Redis, state: str, epoch: int, step: int, epochs: int, status: int
 ) -> None:
     """Otherwise the same version would be published again."""
-    old = await _submit(client)
+    old = await submit(client)
     progress = {"epoch": epoch, "epochs": 3, "step": step, "steps": 9}
     fields = {"progress": orjson.dumps(progress).decode(), "checkpoint": f"default/jobs/{old}/checkpoints/1-9.pt"}
-    _finish(redis_client, old, state, **fields, **({"version": "1"} if state == "succeeded" else {}))
+    finish(redis_client, old, state, **fields, **({"version": "1"} if state == "succeeded" else {}))
     answer = await client.post(f"/v1/jobs/{old}/resume", json={"training": {"epochs": epochs}})
     assert answer.status_code == status, answer.text
     if status == 422:
