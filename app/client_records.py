@@ -82,6 +82,7 @@ class Job(Reply):
     resumed_from: str | None = None
     priority: str = ""
     worker: str | None = None
+    checkpoint: bool = False
     log: tuple[str, ...] | None = None
 
 

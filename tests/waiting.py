@@ -1,4 +1,4 @@
-"""Waiting for a job of the running stack."""
+"""Waiting for a job of the running stack, or for anything else."""
 
 from __future__ import annotations
 
@@ -8,11 +8,20 @@ from collections.abc import Callable
 from app.client import Client, Job
 
 DEADLINE_SECONDS = 90.0
+POLL_SECONDS = 0.05
 
 
 def ended(job: Job) -> bool:
     """Return whether the job can never change again."""
     return job.state.final
+
+
+def wait_until(reached: Callable[[], object], seconds: float = DEADLINE_SECONDS) -> None:
+    """Return as soon as ``reached`` says so; fails when that takes too long."""
+    deadline = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(POLL_SECONDS)
 
 
 def wait_for(stack: Client, job_id: str, reached: Callable[[Job], bool] = ended) -> Job:
@@ -24,6 +33,6 @@ def wait_for(stack: Client, job_id: str, reached: Callable[[Job], bool] = ended)
             return job
         if job.state.final:
             break
-        time.sleep(0.05)
+        time.sleep(POLL_SECONDS)
     message = f"job {job_id} did not get there: {stack.job(job_id).sent()}\n{stack.logs(job_id)}"
     raise AssertionError(message)

@@ -124,7 +124,7 @@ class Stack:
         for number in range(1, self._options.workers + 1):
             name = "worker" if self._options.workers == 1 else f"worker{number}"
             self._kept.append(self._keep(Program(name, (sys.executable, "-m", "workers"), environment)))
-        while not self.halt.is_set() and not self._is_ready():
+        while not self.halt.is_set() and not is_ready(self._options.address):
             self.halt.wait(POLL_SECONDS)
         if self._failure:
             raise CommandFailed(self._failure)
@@ -145,17 +145,6 @@ class Stack:
         self.halt.set()
         return True
 
-    def _is_ready(self) -> bool:
-        address = self._options.address
-        connection = http.client.HTTPConnection(address.probe_host, address.port, timeout=PROBE_SECONDS)
-        try:
-            connection.request("GET", "/readyz")
-            return connection.getresponse().status == http.client.OK
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
-
     def _environment(self) -> dict[str, str]:
         """Return the environment of gateway and workers; what the user set is kept where it makes sense."""
         defaults = {
@@ -171,3 +160,15 @@ class Stack:
             "PYTHONUNBUFFERED": "1",
         }
         return defaults | dict(os.environ) | ours | dict(self._options.environment)
+
+
+def is_ready(address: Address) -> bool:
+    """Return whether the gateway at ``address`` takes requests."""
+    connection = http.client.HTTPConnection(address.probe_host, address.port, timeout=PROBE_SECONDS)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -5,7 +5,6 @@ What ends without having been told to is started again, as ``lectern up`` would,
 
 from __future__ import annotations
 
-import http.client
 import os
 import secrets
 import subprocess
@@ -23,6 +22,7 @@ from redis import Redis, RedisError
 
 from app.cli import embedded_redis
 from app.cli.address import free_address
+from app.cli.stack import is_ready
 from app.redis_client import TextRedis
 from chaos.processes import PIECE_MARK, RUN_MARK, Process, kill_all, processes
 
@@ -75,7 +75,7 @@ class Cluster:
             self.wait_for_redis()
             for name in (GATEWAY, *WORKERS):
                 self.start(name)
-            self._wait(self._is_ready, "the gateway")
+            self._wait(lambda: is_ready(self._address), "the gateway")
             self._wait(lambda: all(self.workers_there()), "both workers")
         except BaseException:
             self._end()
@@ -210,13 +210,3 @@ class Cluster:
                 message = f"{what} did not get ready in {START_SECONDS:.0f} s; {self.logs} says why"
                 raise TimeoutError(message)
             time.sleep(POLL_SECONDS)
-
-    def _is_ready(self) -> bool:
-        connection = http.client.HTTPConnection(self._address.probe_host, self._address.port, timeout=5)
-        try:
-            connection.request("GET", "/readyz")
-            return connection.getresponse().status == http.client.OK
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()

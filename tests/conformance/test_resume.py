@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
-from typing import cast
 
 import pytest
 import torch
 
 from conformance.bench import Bench
-from models.contract.jobs import Progress
-from models.family import State
+from newest_checkpoint import NewestCheckpoint
 from workers.training import Outcome, Run, prepare, train
 
 EPOCHS = 2
@@ -31,28 +28,6 @@ PLACES: tuple[str, ...] = (
 )
 
 
-class Notes:
-    """An observer that keeps the newest checkpoint, as bytes."""
-
-    def __init__(self) -> None:
-        self.saved = b""
-
-    def progress(self, progress: Progress) -> None:
-        """Is not kept."""
-
-    def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Is not kept."""
-
-    def checkpoint(self, state: State, step: int) -> None:
-        del step
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
-        self.saved = buffer.getvalue()
-
-    def state(self) -> State:
-        return cast("State", torch.load(io.BytesIO(self.saved), weights_only=True))
-
-
 def started(bench: Bench) -> Run:
     """Return a fresh run of the family with those of the wanted options that it has."""
     wanted = {name: value for name, value in WANTED.items() if name in bench.spec.training.model_fields}
@@ -64,7 +39,7 @@ def started(bench: Bench) -> Run:
 def whole(bench: Bench) -> tuple[Run, Outcome]:
     """A run that nothing interrupts."""
     run = started(bench)
-    return run, train(run, Notes())
+    return run, train(run, NewestCheckpoint())
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -72,11 +47,11 @@ def test_a_run_stopped_and_continued_ends_bit_identical(bench: Bench, whole: tup
     """Parameters and curves, through a checkpoint that was written and read back."""
     steps, epoch = whole[0].plan.steps, whole[0].plan.steps_per_epoch
     stop_at = dict(zip(PLACES, (0, 1, epoch + epoch // 2, epoch, steps - 1, steps), strict=True))[place]
-    notes, asked = Notes(), iter(range(1_000))
+    notes, asked = NewestCheckpoint(), iter(range(1_000))
     first = train(started(bench), notes, should_stop=lambda: next(asked) == stop_at)
     assert first.finished == (stop_at >= steps)
     continued = started(bench)
-    outcome = train(continued, Notes(), resume=notes.state())
+    outcome = train(continued, NewestCheckpoint(), resume=notes.state())
     assert (outcome.curves, outcome.ended) == (whole[1].curves, whole[1].ended)
     wanted = whole[0].module.state_dict()
     assert continued.module.state_dict().keys() == wanted.keys()

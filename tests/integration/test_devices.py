@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from app.client import Job
 from models.contract.jobs import JobState
-from waiting import DEADLINE_SECONDS, wait_for
+from processes import processes_with
+from waiting import wait_for, wait_until
 
 if TYPE_CHECKING:
     from integration.conftest import StackClient
@@ -28,16 +27,7 @@ def submit(stack: StackClient, model: str, family: str = "mlp", **training: Any)
 
 def processes(stack: StackClient, module: str) -> list[int]:
     """Return the process ids of this stack's processes that run ``module``."""
-    listing = subprocess.run(["/bin/ps", "-axeww", "-o", "pid=,command="], capture_output=True, text=True, check=True)
-    lines = listing.stdout.splitlines()
-    return [int(line.split()[0]) for line in lines if f"-m {module} " in line and str(stack.home) in line]
-
-
-def wait_until(reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not reached():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    return [*processes_with(f"-m {module} ", str(stack.home))]
 
 
 @pytest.mark.slow

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ import pytest
 
 from app.client import ClientError, Job
 from models.contract.jobs import JobState
+from processes import processes_with
 from waiting import wait_for
 
 if TYPE_CHECKING:
@@ -39,10 +39,8 @@ def training(job: Job) -> bool:
 
 def kill_trainer(stack: StackClient) -> None:
     """Kill the trainer of this stack, whose worker is the only one with its home in the environment."""
-    listing = subprocess.run(["/bin/ps", "-axeww", "-o", "pid=,command="], capture_output=True, text=True, check=True)
-    found = [line for line in listing.stdout.splitlines() if "-m workers.trainer" in line and str(stack.home) in line]
-    assert len(found) == 1
-    os.kill(int(found[0].split()[0]), signal.SIGKILL)
+    (found,) = processes_with("-m workers.trainer", str(stack.home))
+    os.kill(found, signal.SIGKILL)
 
 
 def test_two_jobs_queue_behind_one_worker_and_both_finish(stack: StackClient) -> None:

@@ -10,8 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,8 @@ from app.cli.address import free_address
 from app.cli.embedded_redis import find_server
 from app.client import Client, Job
 from models.contract.jobs import JobState
-from waiting import wait_for
+from processes import processes_with
+from waiting import wait_for, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -66,10 +66,7 @@ class Machine:
 
     def processes(self) -> dict[int, str]:
         """Return the commands of its processes, by what their environment says."""
-        command = ["/bin/ps", "-axeww", "-o", "pid=,command="]
-        listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        rows = (line.split(maxsplit=1) for line in listing.splitlines() if f"HOME={self.home} " in f"{line} ")
-        return {int(row[0]): row[1] for row in rows}
+        return processes_with(f"HOME={self.home} ")
 
     def trains(self, job: Job) -> bool:
         """Return whether the newest trainer of ``job`` runs here."""
@@ -111,8 +108,8 @@ def shared(tmp_path: Path) -> Iterator[Shared]:
         for command in commands:
             running.enter_context(_started(command, os.environ | environment))
             if "moto.server" in command:
-                _until(lambda: _answers("PUT", f"{s3.url}/lectern"))
-        _until(lambda: _answers("GET", f"{gateway.url}/readyz"))
+                wait_until(lambda: _answers("PUT", f"{s3.url}/lectern"), START_SECONDS)
+        wait_until(lambda: _answers("GET", f"{gateway.url}/readyz"), START_SECONDS)
         yield Shared(environment, running.enter_context(Client(gateway.url)))
 
 
@@ -122,7 +119,7 @@ def test_a_job_outlives_its_machine_and_ends_as_it_would_have(shared: Shared, tm
     try:
         client = shared.client
         job = client.submit({**JOB, "model": "moved"})
-        begun = wait_for(client, job.id, lambda job: job.state is JobState.RUNNING and job.progress.epoch > 3)
+        begun = wait_for(client, job.id, lambda job: job.state is JobState.RUNNING and job.checkpoint)
         (first,) = [machine for machine in machines if machine.trains(begun)]
         (second,) = [machine for machine in machines if machine is not first]
         first.vanish()
@@ -152,13 +149,6 @@ def _started(command: list[str], environment: Mapping[str, str]) -> ExitStack:
     context.callback(process.wait)
     context.callback(process.terminate)
     return context
-
-
-def _until(reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while not reached():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def _answers(method: str, url: str) -> bool:

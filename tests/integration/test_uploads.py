@@ -7,9 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -22,7 +21,8 @@ from app.cli.address import free_address
 from app.cli.log_files import LogFiles
 from app.cli.stack import Stack, StackOptions
 from app.client import Client
-from waiting import wait_for
+from processes import processes_with
+from waiting import wait_for, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -74,13 +74,6 @@ def _zip(path: Path, count: int) -> Path:
     return path
 
 
-def _until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def test_zip_of_pictures_becomes_a_model_that_answers_pictures(own: Gateway, tmp_path: Path) -> None:
     """By the command line, as a user does it; pictures of any size are asked about."""
     path = _zip(tmp_path / "squares.zip", 60)
@@ -113,20 +106,19 @@ def _cut_off(own: Gateway, sent_bytes: int) -> None:
             b"POST /v1/datasets HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n"
             b"Content-Type: multipart/form-data; boundary=x\r\n\r\n" + head + bytes(sent_bytes)
         )
-        _until(lambda: any(file.stat().st_size > 2**20 for file in own.temporary.glob("lectern-*/*")))
+        wait_until(lambda: any(file.stat().st_size > 2**20 for file in own.temporary.glob("lectern-*/*")), 30)
 
 
 def test_upload_that_is_cut_off_half_way_leaves_nothing(own: Gateway) -> None:
     _cut_off(own, 5_000_000)
-    _until(lambda: own.kept() == [])
+    wait_until(lambda: own.kept() == [], 30)
     assert "half" not in [dataset.name for dataset in own.datasets()]
 
 
 def _processes(own: Gateway, words: str) -> list[int]:
     """Return the processes of this stack with ``words`` in their command."""
-    listing = subprocess.run(["/bin/ps", "-axeww", "-o", "pid=,command="], capture_output=True, text=True, check=True)
-    lines = [line for line in listing.stdout.splitlines() if words in line and f"TMPDIR={own.temporary}" in line]
-    return [int(line.split()[0]) for line in lines if "app.cli.guard" not in line]
+    found = processes_with(words, f"TMPDIR={own.temporary}")
+    return [process for process, command in found.items() if "app.cli.guard" not in command]
 
 
 def _readers(own: Gateway) -> list[int]:
@@ -140,13 +132,13 @@ def test_gateway_answers_while_a_large_zip_is_read_and_a_client_that_leaves_ends
     path = _zip(tmp_path / "many.zip", 6_000)
     words = ("datasets", "add", "many", f"train={path}", "--kind", "images", "--url", own.base_url)
     with subprocess.Popen([sys.executable, "-m", "app.cli.main", *words]) as uploader:
-        _until(lambda: _readers(own))
+        wait_until(lambda: _readers(own), 30)
         with httpx.Client(base_url=own.base_url, trust_env=False, timeout=5) as asking:
             for _ in range(50):
                 assert asking.get("/livez").status_code == 200
         assert _readers(own), "the reading was over too soon to prove anything"
         uploader.send_signal(signal.SIGINT)
-    _until(lambda: _readers(own) == [] and own.kept() == [])
+    wait_until(lambda: _readers(own) == [] and own.kept() == [], 30)
     assert "many" not in [dataset.name for dataset in own.datasets()]
 
 

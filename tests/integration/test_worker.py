@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +17,7 @@ from models.artifacts.datasets import Datasets
 from models.artifacts.store import ArtifactStore
 from models.catalog import Catalog
 from models.contract.jobs import JobKeys, JobRequest
-from waiting import DEADLINE_SECONDS
+from waiting import wait_until
 from workers.celery_app import make_celery
 from workers.claims import JobRef, connect
 from workers.settings import WorkerSettings
@@ -59,13 +59,6 @@ def reapers(worker: subprocess.Popen[bytes]) -> set[int]:
     listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     rows = [line.split(maxsplit=2) for line in listing.splitlines()]
     return {int(pid) for pid, parent, line in rows if int(parent) == worker.pid and "-m workers.reaper" in line}
-
-
-def wait_until(reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not reached():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def submit(ref: JobRef, environment: dict[str, str], **training: JsonValue) -> JobRequest:

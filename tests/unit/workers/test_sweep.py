@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from models.artifacts.store import ArtifactStore
 from models.artifacts.versions import Versions
 from models.contract.errors import LeaseLost, ModelNotFound, TrainerCrashed
 from models.contract.jobs import CPU_QUEUE, GPU_QUEUE, JobKeys, Priority, Waiting
-from models.contract.manifest import DatasetReference, Manifest, Probe
+from unit.workers.manifests import manifest_of
 from workers.celery_app import make_celery
 from workers.claims import Claim, JobRef
 from workers.reaper import sweep
@@ -45,34 +44,6 @@ def celery(redis_url: str) -> Iterator[Celery]:
 def once(redis: Redis, celery: Celery, tmp_path: Path) -> Sweep:
     """Return a function that is one pass of the reaper."""
     return lambda: sweep(redis, celery, tmp_path.as_uri())
-
-
-def manifest(job: str) -> Manifest:
-    return Manifest(
-        model="digits",
-        version=1,
-        job=job,
-        family="mlp",
-        task="classification",
-        verbs=("classify",),
-        headline="accuracy",
-        config={},
-        training={},
-        dataset=DatasetReference(name="digits", kind="images", digest="sha256:0", counts={}),
-        seed=0,
-        code_version="1",
-        created=datetime.now(UTC),
-        duration_seconds={},
-        metrics={},
-        curves=[],
-        parity={},
-        parts={},
-        probe=Probe(path=f"default/jobs/{job}/1/probe.npz", sha256="0"),
-        meta={},
-        assets={},
-        value_range=None,
-        insides=(),
-    )
 
 
 def take(redis: Redis, ref: JobRef) -> Claim:
@@ -183,8 +154,8 @@ def test_a_job_whose_version_is_published_succeeds(
     """Also when the worker that vanished was in the last attempt."""
     ref = submit()
     lost_while_publishing(redis, ref, attempts=attempts)
-    versions.publish(manifest("other"))
-    versions.publish(manifest(ref.job_id))
+    versions.publish(manifest_of("other", 1))
+    versions.publish(manifest_of(ref.job_id, 1))
     once()
     assert shown(redis, ref) == ("succeeded", "2")
     assert not redis.smembers(JobKeys("default").active())
@@ -198,7 +169,7 @@ def test_a_job_that_was_queued_again_before_its_version_appeared_succeeds(
     lost_while_publishing(redis, ref, attempts=1)
     once()
     assert shown(redis, ref) == ("queued", None)
-    versions.publish(manifest(ref.job_id))
+    versions.publish(manifest_of(ref.job_id, 1))
     once()
     assert shown(redis, ref) == ("succeeded", "1")
 
@@ -208,7 +179,7 @@ def test_a_worker_lost_between_marker_and_manifest_has_published(
 ) -> None:
     ref = submit()
     lost_while_publishing(redis, ref, attempts=2)
-    versions.publish(manifest(ref.job_id))
+    versions.publish(manifest_of(ref.job_id, 1))
     (tmp_path / "default/models/digits/versions/1.json").unlink()
     once()
     assert shown(redis, ref) == ("succeeded", "1")
@@ -225,7 +196,7 @@ def test_a_job_given_up_is_published_by_nobody_any_more(
     assert shown(redis, ref) == ("failed", None)
     assert orjson.loads(redis.hget(ref.keys[0], "error") or "{}")["code"] == "worker_lost"
     with pytest.raises(LeaseLost):
-        versions.publish(manifest(ref.job_id))
+        versions.publish(manifest_of(ref.job_id, 1))
     with pytest.raises(ModelNotFound):
         versions.listing("digits")
 
@@ -238,7 +209,7 @@ def test_a_trainer_that_ends_while_publishing_leaves_the_end_to_the_reaper(
         ref = submit(job)
         claim = lost_while_publishing(redis, ref, attempts=2)
         if published:
-            versions.publish(manifest(job))
+            versions.publish(manifest_of(job, 1))
         assert claim.release(TrainerCrashed("It was killed by signal 9.")) is None
         assert shown(redis, ref)[0] == "running"
         once()
@@ -260,7 +231,7 @@ def test_a_job_that_is_held_is_left_alone(redis: Redis, submit: Submit, once: Sw
     ref = submit()
     claim = take(redis, ref)
     assert claim.publishing()
-    versions.publish(manifest(ref.job_id))
+    versions.publish(manifest_of(ref.job_id, 1))
     once()
     assert shown(redis, ref) == ("running", None)
     claim.succeed("digits", 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import os
 import select
@@ -20,8 +19,9 @@ import torch
 from models.artifacts.datasets import Datasets
 from models.artifacts.store import ArtifactStore
 from models.catalog import Catalog
-from models.contract.jobs import JobRequest, Progress
+from models.contract.jobs import JobRequest
 from models.family import State
+from newest_checkpoint import NewestCheckpoint
 from workers.assembly import Assembly
 from workers.devices import equipped
 from workers.parallel.replicas import Replicas
@@ -30,28 +30,6 @@ from workers.training import Outcome, Run, train
 
 NOISY = {"dropout": 0.5, "dropout_input": 0.2}
 LIMIT_SECONDS = 60.0
-
-
-class Notes:
-    """An observer that keeps the newest checkpoint, as bytes."""
-
-    def __init__(self) -> None:
-        self.saved = b""
-
-    def progress(self, progress: Progress) -> None:
-        """Is not kept."""
-
-    def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Is not kept."""
-
-    def checkpoint(self, state: State, step: int) -> None:
-        del step
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
-        self.saved = buffer.getvalue()
-
-    def state(self) -> State:
-        return cast("State", torch.load(io.BytesIO(self.saved), weights_only=True))
 
 
 @pytest.fixture
@@ -87,7 +65,7 @@ def trained(
     settings: WorkerSettings,
     config: Mapping[str, object] | None = None,
     *,
-    notes: Notes | None = None,
+    notes: NewestCheckpoint | None = None,
     resume: State | None = None,
     should_stop: Callable[[Replicas | None], bool] = lambda _: False,
     lost: Callable[[str], None] = print,
@@ -103,7 +81,7 @@ def trained(
         if others is not None:
             others.meeting.join(run.device, 0)
         run, together = equipped(run)
-        outcome = train(run, notes or Notes(), resume=resume, should_stop=lambda: should_stop(others))
+        outcome = train(run, notes or NewestCheckpoint(), resume=resume, should_stop=lambda: should_stop(others))
         if together is not None:
             together.end()
     return run, outcome
@@ -136,7 +114,7 @@ def test_processes_together_are_one_with_the_larger_batch(
 def test_processes_stopped_and_continued_end_bit_identical(settings: WorkerSettings) -> None:
     """In mid-epoch and with dropout, so that the noise of each process counts, through a checkpoint in bytes."""
     whole, wanted = trained(settings, NOISY, batch_size=64, devices=2)
-    notes, asked = Notes(), itertools.count()
+    notes, asked = NewestCheckpoint(), itertools.count()
     _, first = trained(settings, NOISY, batch_size=64, devices=2, notes=notes, should_stop=lambda _: next(asked) == 4)
     assert first.ended is None
     learner = cast("dict[str, dict[str, list[torch.Tensor]]]", notes.state())["learner"]
