@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from models.contract.training import GradientTraining, Plan
 from models.family import BatchT, Learner, Metrics, SingleLoss, State
-from models.optimization import clip_gradient, learning_rate, make_optimizer, weights
+from models.optimization import clip_gradient, learning_rate, make_optimizer, take_step, weights
 
 Batch_contra = TypeVar("Batch_contra", contravariant=True)
 
@@ -57,7 +57,7 @@ class PlainGradients(Generic[BatchT]):
 
     def step(self, optimizer: torch.optim.Optimizer) -> None:
         """Let ``optimizer`` take its step."""
-        cast("Any", optimizer).step()
+        take_step(optimizer)
 
     def state(self) -> State:
         """Return an empty state: nothing is carried between steps."""

@@ -6,8 +6,10 @@ Rules and symbols follow Goodfellow, Bengio, Courville, "Deep Learning" (2016), 
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +24,9 @@ ONE_CYCLE_WARM_UP = 0.3
 ONE_CYCLE_START_DIVISOR = 25.0
 ONE_CYCLE_END_DIVISOR = 2.5e5
 
+NEVER_COMPILED = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+"""Methods that torch asks its compiler to leave alone, which loads the compiler for it."""
+
 
 def weights(module: nn.Module) -> list[nn.Parameter]:
     """Return the parameters that l1 and l2 act on: those with two axes or more. Biases are left out."""
@@ -30,6 +35,7 @@ def weights(module: nn.Module) -> list[nn.Parameter]:
 
 def make_optimizer(module: nn.Module, options: GradientTraining) -> torch.optim.Optimizer:
     """Return the optimiser; l2 enters as the gradient of (l2 / 2) Σ w² over weights (Goodfellow §7.1.1)."""
+    _do_without_compiler()
     decayed = weights(module)
     chosen = {id(parameter) for parameter in decayed}
     others = [item for item in module.parameters() if item.requires_grad and id(item) not in chosen]
@@ -52,6 +58,22 @@ def make_optimizer(module: nn.Module, options: GradientTraining) -> torch.optim.
             return torch.optim.RMSprop(groups, lr=rate, momentum=options.momentum or 0.0)
         case "adam":
             return torch.optim.Adam(groups, lr=rate, fused=True)
+
+
+def take_step(optimizer: torch.optim.Optimizer) -> None:
+    """Let ``optimizer`` take its step, as ``optimizer.step()`` does, hooks excepted, and load no compiler for it."""
+    with torch.no_grad():
+        cast("Callable[[Any], None]", inspect.unwrap(type(optimizer).step))(optimizer)
+
+
+def _do_without_compiler() -> None:
+    """Let no optimiser load ``torch._dynamo``: two seconds before the first step, for what nobody compiles.
+
+    torch 2.13 keeps on each of these methods what its compiler made of it; here that is the method itself.
+    """
+    for name in NEVER_COMPILED:
+        method = inspect.unwrap(getattr(torch.optim.Optimizer, name))
+        method.__dict__.setdefault("__dynamo_disable", method)
 
 
 def learning_rate(options: GradientTraining, step: int, steps: int) -> float:

@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 def warm_up() -> None:
-    """Take one step of a small net: the first makes torch load what optimisers need, which takes two seconds."""
+    """Take a step of a small net, as torch itself does: that loads what exports need, in two seconds."""
     module = torch.nn.Linear(8, 8)
     optimizer = torch.optim.Adam(module.parameters(), fused=True)
     module(torch.ones(2, 8)).square().sum().backward()

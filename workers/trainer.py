@@ -7,6 +7,7 @@ the process ends with ``STOPPED``. Whatever else goes wrong is written into the 
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import signal
@@ -38,9 +39,13 @@ def main() -> int:
     threading.Thread(target=_listen, args=(orders, stop, settings), daemon=True).start()
     # Warnings for those who write programs would stand in the job's log; torch reads this when it is loaded.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    gc.disable()  # what is loaded stays: looking through it again and again would be a quarter of the time
     from workers import job  # noqa: PLC0415 - torch takes a second and a half; signals are heeded meanwhile
 
-    job.warm_up()
+    gc.freeze()
+    gc.enable()
+    if orders.empty():
+        job.warm_up()
     order = orders.get()
     configure(settings.log_level, order["log_descriptor"])
     redis = connect(settings.redis_url, PATIENT_RETRIES)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -14,7 +16,7 @@ from models.contract.config import Options
 from models.contract.training import GradientTraining, Optimizer, Plan, Schedule
 from models.family import SingleLoss
 from models.learners import GradientLearner
-from models.optimization import clip_gradient, learning_rate, limit_norms, make_optimizer
+from models.optimization import clip_gradient, learning_rate, limit_norms, make_optimizer, take_step
 
 RATE = 0.05
 STEPS = 100
@@ -116,9 +118,31 @@ def test_optimizer_follows_its_rule(name: Optimizer, l2: float) -> None:
     for _ in range(STEPS):
         layer.weight.grad = _gradient(layer.weight.detach())
         layer.bias.grad = _gradient(layer.bias.detach().reshape(3, 2)).flatten()
-        optimizer.step()
+        take_step(optimizer)
         torch.testing.assert_close(layer.weight.detach(), next(weights), rtol=1e-6, atol=1e-12)
         torch.testing.assert_close(layer.bias.detach(), next(biases), rtol=1e-6, atol=1e-12)
+
+
+NO_COMPILER = """
+import sys, torch
+from models.contract.training import GradientTraining
+from models.optimization import make_optimizer, take_step
+for name in sys.argv[1:]:
+    module = torch.nn.Linear(3, 2)
+    optimizer = make_optimizer(module, GradientTraining(optimizer=name))
+    for _ in range(2):
+        optimizer.zero_grad(set_to_none=True)
+        module(torch.ones(4, 3)).sum().backward()
+        take_step(optimizer)
+    optimizer.load_state_dict(optimizer.state_dict())
+print("torch._dynamo" in sys.modules)
+"""
+
+
+def test_no_optimizer_loads_torchs_compiler() -> None:
+    """It takes two seconds, for which every job with a new trainer would wait before its first step."""
+    found = subprocess.run([sys.executable, "-c", NO_COMPILER, *RULES], capture_output=True, text=True, check=True)
+    assert found.stdout == "False\n"
 
 
 @pytest.mark.parametrize("name", ["sgd", "momentum", "nesterov"])
@@ -130,7 +154,7 @@ def test_momentum_option_reaches_the_optimizer(name: Optimizer) -> None:
     moved: list[float] = []
     for _ in range(2):
         layer.weight.grad = torch.ones_like(layer.weight)
-        optimizer.step()
+        take_step(optimizer)
         moved.append(float((start - layer.weight.detach()).mean()) / RATE)
     assert moved == pytest.approx([1.5, 3.25] if name == "nesterov" else [1.0, 2.5])
 
@@ -287,7 +311,7 @@ def _stopped(curvature: Tensor, steps: int, rate: float) -> Tensor:
     optimizer = make_optimizer(layer, GradientTraining(optimizer="sgd", learning_rate=rate))
     for _ in range(steps):
         layer.weight.grad = curvature * (layer.weight.detach() - 1)
-        optimizer.step()
+        take_step(optimizer)
     return layer.weight.detach()[0]
 
 
