@@ -109,6 +109,8 @@ class _Supervision:
         renewal = -lease
         while (status := self._process.poll()) is None:
             moment = time.monotonic()
+            if self._kill_at is None and self._stopping():  # told first, as Redis may keep everything below waiting
+                self._stop(moment + self._settings.worker_grace_seconds, "the worker stops")
             try:
                 if moment - renewal >= lease / RENEWALS_PER_LEASE:
                     self._claim.renew(lease)
@@ -126,11 +128,9 @@ class _Supervision:
         return status if status is not None else self._process.wait()
 
     def _heed(self, moment: float) -> None:
-        """Stop the trainer once its worker stops or the owner of the job cancels it."""
+        """Stop the trainer once the owner of the job cancels it."""
         state, cancelled = self._claim.look()
-        if self._kill_at is None and self._stopping():
-            self._stop(moment + self._settings.worker_grace_seconds, "the worker stops")
-        elif self._kill_at is None and cancelled:
+        if self._kill_at is None and cancelled:
             self._stop(moment + self._settings.stop_grace_seconds, "cancelled")
         elif state is JobState.EXPORTING and not self._stopping():
             self._spare.prepare()  # training is over: the next job's trainer can load what it needs
