@@ -87,10 +87,15 @@ def main() -> None:
 def _first_step(name: str, environment: Mapping[str, str], runs: int, limit: float) -> bool:
     """Print the seconds from submission to first step; return whether their median is within ``limit``."""
     with _stack(environment) as (_, client):
-        seconds = [_seconds_to_first_step(client) for _ in range(runs)]
+        seconds: list[float] = []
+        imports: list[float] = []
+        for _ in range(runs):
+            seconds.append(_seconds_to_first_step(client))
+            imports.append(_seconds_to_import_torch())
     median = statistics.median(seconds)
     spread = f"from {min(seconds):.2f} to {max(seconds):.2f}"
     print(f"submission to first step, {name}: {median:.2f} s ({spread}; at most {limit} wanted)", flush=True)
+    print(f"  beside it, `import torch` alone: {statistics.median(imports):.2f} s", flush=True)
     return median <= limit
 
 
@@ -103,6 +108,13 @@ def _seconds_to_first_step(client: Client) -> float:
         if not seconds and event.event == "progress" and event.progress().step > 0:
             seconds = time.monotonic() - started
     return seconds
+
+
+def _seconds_to_import_torch() -> float:
+    """Return the seconds in which a new process imports torch, in turn with the jobs: what the machine is like now."""
+    code = "import time; started = time.monotonic(); import torch; print(time.monotonic() - started)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return float(run.stdout)
 
 
 def _overhead(files: Mapping[str, Path], rounds: int, epochs: int) -> bool:
