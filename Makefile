@@ -50,7 +50,7 @@ check: $(INSTALLED) ## Check lint, format, types, import walls, containers, arch
 
 .PHONY: test
 test: $(INSTALLED) ## Run every test that takes seconds; PYTEST_ARGS adds options.
-	$(BIN)/python -m pytest -q -m "not slow" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
 
 .PHONY: test-slow
 test-slow: $(INSTALLED) ## Run the tests that train models or start real processes; PYTEST_ARGS adds options.

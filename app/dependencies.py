@@ -11,13 +11,13 @@ from typing import Annotated, TypeVar, cast
 
 from fastapi import Depends, Query
 from starlette.requests import Request
+from starlette.types import Scope
 
 from app import json_text
 from app.queue import JobQueue
 from app.reading import Readings
 from app.serving.registry import Registry
 from app.serving.runtimes.runtime import Runtime
-from app.serving.sessions import LoadedModel
 from app.settings import GatewaySettings
 from app.telemetry import Metrics
 from models.artifacts.datasets import Datasets
@@ -61,17 +61,25 @@ class Services:
     metrics: Metrics
     runtimes: Mapping[str, Runtime]
     executor: ThreadPoolExecutor
+    """Threads that compute."""
     waiting: ThreadPoolExecutor
+    """Threads that wait while another process computes."""
     draining: asyncio.Event
 
-    def threads_for(self, loaded: LoadedModel) -> ThreadPoolExecutor:
-        """Return the threads for a version: those that compute, or those that wait while another process does."""
-        return self.executor if loaded.in_process else self.waiting
+    @property
+    def default_timeout(self) -> float:
+        """Seconds within which a prediction is answered that names no time of its own; 0 is any time."""
+        return self.settings.default_timeout_microseconds / 1e6
 
 
 def services(request: Request) -> Services:
     """Return the services of the application that handles ``request``."""
-    found = request.app.state.services
+    return services_in(request.scope)
+
+
+def services_in(scope: Scope) -> Services:
+    """Return the same from the scope of the request."""
+    found = scope["app"].state.services
     assert isinstance(found, Services)
     return found
 

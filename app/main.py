@@ -27,10 +27,13 @@ from app.dependencies import Services
 from app.limits import BodyLimit
 from app.queue import JobQueue
 from app.reading import Readings
-from app.routes import datasets, families, health, jobs, models, oip, predict
+from app.routes import datasets, families, health, inference, jobs, models, oip
+from app.serving.batching import Limits
+from app.serving.endpoints import Endpoint
 from app.serving.registry import Registry
 from app.serving.runtimes.onnx import OnnxRuntime
 from app.serving.runtimes.torchscript import TorchScriptRuntime
+from app.serving.sessions import LoadedModel
 from app.settings import GatewaySettings
 from app.telemetry import Metrics, RequestTelemetry, configure_logs
 from models.artifacts.datasets import Datasets
@@ -70,6 +73,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         # From the outside in.
         middleware=[
             Middleware(RequestTelemetry, metrics=services.metrics),
+            Middleware(inference.InferenceRoute),
             Middleware(
                 BodyLimit,
                 json_limit_bytes=settings.json_limit_bytes,
@@ -80,7 +84,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     )
     app.state.services = services
     # Routes are tried in order, and that takes longer than a small prediction: the frequent ones come first.
-    app.router.routes[:0] = predict.routes
+    app.router.routes[:0] = inference.routes
     for module in (oip, jobs, models, datasets, families, health):
         app.include_router(module.router)
     problems.install(app)
@@ -118,7 +122,20 @@ def _services(settings: GatewaySettings) -> Services:
     store = ArtifactStore(settings.store_url)
     versions = Versions(store, settings.project)
     runtimes = {"onnx": OnnxRuntime(), "torchscript": TorchScriptRuntime(settings.torchscript_limit_seconds)}
-    count, size = settings.loaded_models_limit, settings.loaded_models_limit_bytes
+    metrics = Metrics()
+    executor = ThreadPoolExecutor(settings.threads(), thread_name_prefix="inference")
+    waiting = ThreadPoolExecutor(settings.threads(), thread_name_prefix="waiting")
+
+    def opened(loaded: LoadedModel) -> Endpoint:
+        limits = Limits(
+            batch_size=settings.max_batch_size,
+            queue_size=settings.max_queue_size,
+            queue_delay_seconds=settings.max_queue_delay_microseconds / 1e6,
+            concurrency=settings.threads() if loaded.in_process else 1,
+        )
+        meters = metrics.serving.of(loaded.manifest.model, loaded.manifest.version)
+        return Endpoint(loaded, limits, executor if loaded.in_process else waiting, meters)
+
     return Services(
         settings=settings,
         catalog=catalog,
@@ -127,11 +144,19 @@ def _services(settings: GatewaySettings) -> Services:
         readings=Readings(settings),
         versions=versions,
         queue=JobQueue(settings.redis_url, settings.project, settings.max_attempts),
-        registry=Registry(versions, catalog, runtimes, count, size),
-        metrics=Metrics(),
+        registry=Registry(
+            versions,
+            catalog,
+            runtimes,
+            settings.loaded_models_limit,
+            settings.loaded_models_limit_bytes,
+            opened,
+            settings.max_batch_size,
+        ),
+        metrics=metrics,
         runtimes=runtimes,
-        executor=ThreadPoolExecutor(settings.threads(), thread_name_prefix="inference"),
-        waiting=ThreadPoolExecutor(settings.threads(), thread_name_prefix="waiting"),
+        executor=executor,
+        waiting=waiting,
         draining=asyncio.Event(),
     )
 

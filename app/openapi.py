@@ -10,8 +10,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
-from app.problems import documented
-from app.schemas import Problem
+from app.problems import documented, documented_oip
+from app.schemas import OipAnswer, OipError, OipRequest, Problem
 from models.catalog import Catalog
 from models.contract.errors import (
     DeadlineExceeded,
@@ -19,6 +19,7 @@ from models.contract.errors import (
     ModelDamaged,
     ModelNotFound,
     NotAcceptable,
+    Overloaded,
     PayloadTooLarge,
     RuntimeUnavailable,
     UnsupportedMedia,
@@ -30,6 +31,7 @@ from models.contract.task import Verb
 Json = dict[str, Any]
 
 PREDICT_PATHS = ("/v1/models/{model}/{verb}", "/v1/models/{model}/versions/{version}/{verb}")
+INFER_PATHS = ("/v2/models/{model}/infer", "/v2/models/{model}/versions/{version}/infer")
 PREDICT_ERRORS = (
     MalformedBody,
     UnsupportedMedia,
@@ -40,8 +42,10 @@ PREDICT_ERRORS = (
     VerbNotFound,
     ModelDamaged,
     RuntimeUnavailable,
+    Overloaded,
     DeadlineExceeded,
 )
+JSON_LENGTH = "Inference-Header-Content-Length"
 PNG = "image/png"
 """The form of pictures, for clients that accept it."""
 
@@ -67,6 +71,8 @@ def _document(app: FastAPI, catalog: Catalog) -> Json:
         for task in catalog.tasks():
             for name, verb in catalog.task(task).verbs.items():
                 _describe(document["paths"], task, name, verb)
+        for path in INFER_PATHS:
+            document["paths"].setdefault(path, {})["post"] = _infer(path)
         _hoist(document["paths"], schemas)
         _hoist(schemas[Problem.__name__], schemas)
         app.openapi_schema = document
@@ -91,6 +97,45 @@ def _describe(paths: Json, task: str, name: str, verb: Verb) -> None:
         schema["properties"]["predictions"]["items"]["anyOf"].append(answer)
 
 
+def _infer(path: str) -> Json:
+    """Return the operation that runs a part on tensors."""
+    schema, answer = (
+        {"schema": model.model_json_schema(ref_template=f"{SCHEMAS}{{model}}")} for model in (OipRequest, OipAnswer)
+    )
+    binary = {"schema": {"type": "string", "format": "binary"}}
+    header = {"schema": {"type": "integer"}, "description": "Bytes of the JSON, where those of tensors follow it."}
+    error = {"content": {"application/json": {"schema": OipError.model_json_schema()}}}
+    return {
+        "tags": ["open inference protocol"],
+        "summary": "Run a part on tensors",
+        "operationId": "infer_version" if "{version}" in path else "infer",
+        "parameters": [
+            *_path_parameters(path),
+            {"name": JSON_LENGTH, "in": "header", "required": False, **header},
+        ],
+        "requestBody": {"required": True, "content": {"application/json": schema, "application/octet-stream": binary}},
+        "responses": {
+            "200": {
+                "description": "The outputs.",
+                "content": {"application/json": answer, "application/octet-stream": binary},
+                "headers": {JSON_LENGTH: header},
+            },
+            **{
+                str(status): {**error, "description": "The request failed; `error` says why."}
+                for status in documented_oip(*PREDICT_ERRORS)
+            },
+        },
+    }
+
+
+def _path_parameters(path: str) -> list[Json]:
+    return [
+        {"name": part.strip("{}"), "in": "path", "required": True, "schema": {"type": "string"}}
+        for part in path.split("/")
+        if part.startswith("{")
+    ]
+
+
 def _operation(path: str, name: str) -> Json:
     answer: Json = {
         "type": "object",
@@ -101,17 +146,12 @@ def _operation(path: str, name: str) -> Json:
             "predictions": {"type": "array", "items": {"anyOf": []}},
         },
     }
-    parameters = [
-        {"name": part.strip("{}"), "in": "path", "required": True, "schema": {"type": "string"}}
-        for part in path.split("/")
-        if part.startswith("{")
-    ]
     versioned = "_version" if "{version}" in path else ""
     return {
         "tags": ["predictions"],
         "summary": name.capitalize(),
         "operationId": f"{name}{versioned}",
-        "parameters": parameters,
+        "parameters": _path_parameters(path),
         "requestBody": {"required": True, "content": {"application/json": {"schema": {"anyOf": []}}}},
         "responses": {
             "200": {

@@ -23,6 +23,7 @@ from models.contract.errors import LecternError
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "5"
+OVERLOAD_SECONDS = "1"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 CLIENT_LEFT = 499
 """What logs and metrics show for a request whose client left; nobody receives it."""
@@ -60,6 +61,8 @@ STATUS: dict[type[LecternError], int] = {
     errors.RuntimeUnavailable: 503,
     errors.Draining: 503,
     errors.DeadlineExceeded: 504,
+    errors.Overloaded: 429,
+    errors.ModelUnloaded: 503,
     # The rest ends jobs and stands in their records; no request is answered with it.
     errors.JobFailure: 500,
     errors.TrainingDiverged: 500,
@@ -82,6 +85,8 @@ def response(error: LecternError, scope: Scope, headers: Mapping[str, str] | Non
     extra = dict(headers or {})
     if isinstance(error, errors.Unavailable):
         extra["Retry-After"] = RETRY_AFTER_SECONDS
+    elif isinstance(error, errors.Overloaded):
+        extra["Retry-After"] = OVERLOAD_SECONDS
     if str(scope["path"]).startswith("/v2"):
         content = orjson.dumps({"error": error.detail})
         return Response(content, _oip_status(type(error)), extra, "application/json")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, Field, JsonValue
+from pydantic import BaseModel, Field, JsonValue, StrictInt
 
+from app.serving.oip import words
 from models.contract.config import Name, Options
 from models.contract.jobs import ExportOptions, JobState, Priority, Progress
 from models.contract.manifest import Manifest
@@ -186,6 +187,41 @@ class OipReady(BaseModel):
     ready: bool
 
 
+class OipIndexRequest(Options):
+    """Which versions to list."""
+
+    ready: bool = Field(default=False, description="Only those in memory.")
+
+
+class OipIndexEntry(BaseModel):
+    """One version, and whether it is in memory."""
+
+    name: str
+    version: str
+    state: Literal["READY", "UNAVAILABLE"]
+    reason: str
+
+
+class OipStatistics(BaseModel):
+    """What versions have done since they were loaded."""
+
+    model_stats: list[dict[str, Any]]
+
+
+class OipConfiguration(BaseModel):
+    """A version in the terms of Triton's model configuration."""
+
+    name: str
+    platform: str
+    backend: str
+    version_policy: dict[str, Any]
+    max_batch_size: int
+    input: list[dict[str, Any]]
+    output: list[dict[str, Any]]
+    instance_group: list[dict[str, Any]]
+    dynamic_batching: dict[str, Any]
+
+
 class OipModelReady(BaseModel):
     """A model answers."""
 
@@ -215,33 +251,49 @@ class OipModel(BaseModel):
 class OipInput(BaseModel):
     """One input tensor."""
 
+    MOST_AXES: ClassVar[int] = 32
+
     name: str
-    shape: list[int] = Field(max_length=32)
+    shape: list[StrictInt] = Field(max_length=MOST_AXES)
     datatype: str
-    data: Any = Field(description="Values in row-major order, flat or nested.")
+    data: Any = Field(default=None, description="Values in row-major order, flat or nested.")
+    parameters: dict[str, Any] = Field(
+        default_factory=dict, description="`binary_data_size`: that many bytes behind the JSON are the values."
+    )
 
 
 class OipOutput(BaseModel):
     """One output that is asked for."""
 
     name: str
+    parameters: dict[str, Any] = Field(
+        default_factory=dict,
+        description=f"`binary_data`: as bytes behind the JSON; `{words.CLASSES}`: so many of the largest values by name.",
+    )
 
 
 class OipRequest(BaseModel):
     """One run of a part."""
 
+    MOST_TENSORS: ClassVar[int] = 1000
+
     id: str | None = None
     parameters: dict[str, Any] = Field(
-        default_factory=dict, description="`part` names the part to run; default is the first."
+        default_factory=dict,
+        description="`part` names the part to run (default: the first), `timeout` is in microseconds, `priority` from "
+        "1 (goes first) to 3, `binary_data_output` asks for every output as bytes.",
     )
-    inputs: list[OipInput] = Field(max_length=1000)
-    outputs: list[OipOutput] | None = Field(default=None, max_length=1000, description="Default is all of them.")
+    inputs: list[OipInput] = Field(max_length=MOST_TENSORS)
+    outputs: list[OipOutput] | None = Field(
+        default=None, max_length=MOST_TENSORS, description="Default is all of them."
+    )
 
 
 class OipResult(OipTensor):
-    """One output tensor, its values flat."""
+    """One output tensor, its values flat, or in the bytes behind the JSON."""
 
-    data: list[float] | list[int] | list[bool]
+    data: list[float] | list[int] | list[bool] | list[str] | None = None
+    parameters: dict[str, Any] = Field(default_factory=dict)
 
 
 class OipAnswer(BaseModel):

@@ -41,6 +41,21 @@ class GatewaySettings(BaseSettings):
     loaded_models_limit_bytes: int = Field(
         default=2 * 2**30, ge=1, description="Size of the exported parts kept in memory at a time."
     )
+    max_batch_size: int = Field(
+        default=64,
+        ge=1,
+        le=65_536,
+        description="Most rows that a part computes at a time; requests are joined up to it.",
+    )
+    max_queue_delay_microseconds: int = Field(
+        default=0, ge=0, le=1_000_000, description="How long a request waits for others to be computed with it."
+    )
+    max_queue_size: int = Field(
+        default=512, ge=1, le=100_000, description="Requests that wait for a part; more are refused."
+    )
+    default_timeout_microseconds: int = Field(
+        default=0, ge=0, le=3_600_000_000, description="Time for a prediction that names none; 0 is any time."
+    )
     inference_threads: int = Field(
         default=0, ge=0, le=1024, description="Predictions computed at a time; 0 takes every core it may use."
     )

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 import sys
 import time
+from collections.abc import Iterable
 from uuid import uuid4
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.process_collector import ProcessCollector
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import problems
 from app.figures import JobCollector, JobFigures
+from app.serving_metrics import ServingMetrics
 from app.settings import GatewaySettings
 
-REQUEST_ID = "X-Request-ID"
 GIVEN_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 LATENCY_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -78,29 +79,30 @@ class Metrics:
             buckets=LATENCY_SECONDS,
             registry=self.registry,
         )
-        self._predictions = Counter(
-            "lectern_predictions",
-            "Inference requests by what became of them.",
-            ("model", "version", "verb", "outcome"),
-            registry=self.registry,
-        )
+        self._bound: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._jobs = JobCollector()
         self.registry.register(self._jobs)
-        self._loaded = Gauge("lectern_models_loaded", "Versions in memory.", registry=self.registry)
+        self.serving = ServingMetrics(self.registry)
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count a request that was answered."""
-        self._requests.labels(route, method, str(status)).inc()
-        self._latency.labels(route, method).observe(seconds)
+        key = (route, method, status)
+        bound = self._bound.get(key)
+        if bound is None:
+            counter, histogram = self._requests.labels(route, method, str(status)), self._latency.labels(route, method)
+            bound = self._bound[key] = (counter, histogram)
+        bound[0].inc()
+        bound[1].observe(seconds)
 
-    def prediction(self, model: str, version: int, verb: str, outcome: str) -> None:
-        """Count a request to a model that exists; ``outcome`` is ``ok`` or the code of its problem."""
-        self._predictions.labels(model, str(version), verb, outcome).inc()
+    def exposition(self, jobs: JobFigures | None, pending: Iterable[tuple[str, int, int]]) -> bytes:
+        """Return all metrics as Prometheus reads them.
 
-    def exposition(self, jobs: JobFigures | None, loaded: int) -> bytes:
-        """Return all metrics as Prometheus reads them; ``jobs`` is None when Redis does not answer."""
+        Args:
+            jobs: None when Redis does not answer.
+            pending: model, version and number of waiting runs of each version in memory.
+        """
         self._jobs.figures = jobs
-        self._loaded.set(loaded)
+        self.serving.now(pending)
         return generate_latest(self.registry)
 
 
@@ -111,15 +113,17 @@ class RequestTelemetry:
         """Wrap ``app``."""
         self._app = app
         self._metrics = metrics
+        self._prefix = uuid4().hex[:24]
+        self._numbers = itertools.count(1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get(REQUEST_ID, "")
-        request_id = given if GIVEN_ID.fullmatch(given) else uuid4().hex
+        request_id = _given_id(scope) or f"{self._prefix}{next(self._numbers):08x}"
         scope["request_id"] = request_id
+        header = (b"x-request-id", request_id.encode())
         status = problems.CLIENT_LEFT
         answering = False
 
@@ -127,22 +131,31 @@ class RequestTelemetry:
             nonlocal status, answering
             if message["type"] == "http.response.start":
                 status, answering = message["status"], True
-                MutableHeaders(scope=message)[REQUEST_ID] = request_id
+                message["headers"] = [*message.get("headers", ()), header]
             await send(message)
 
         started = time.perf_counter()
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            try:
-                await self._app(scope, receive, send_with_id)
-            except Exception:
-                log.exception("request_failed", method=scope["method"], path=scope["path"])
-                if not answering:
-                    await problems.unexpected(scope)(scope, receive, send_with_id)
-            finally:
-                seconds = time.perf_counter() - started
-                route, method = _route(scope), scope["method"]
-                self._metrics.request(route, method if method in METHODS else "other", status, seconds)
-                log.debug("request_served", route=route, method=method, status=status, seconds=round(seconds, 6))
+        # Every request is a task of its own, and so is its context: nothing has to be put back.
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Exception:
+            log.exception("request_failed", method=scope["method"], path=scope["path"])
+            if not answering:
+                await problems.unexpected(scope)(scope, receive, send_with_id)
+        finally:
+            seconds = time.perf_counter() - started
+            route, method = _route(scope), scope["method"]
+            self._metrics.request(route, method if method in METHODS else "other", status, seconds)
+            log.debug("request_served", route=route, method=method, status=status, seconds=round(seconds, 6))
+
+
+def _given_id(scope: Scope) -> str | None:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            given = value.decode("latin-1")
+            return given if GIVEN_ID.fullmatch(given) else None
+    return None
 
 
 def _route(scope: Scope) -> str:

@@ -1,42 +1,56 @@
-"""Open Inference Protocol v2: the exported parts as they are, tensors in and tensors out, as JSON."""
+"""Open Inference Protocol v2: what is said of server, models and versions. ``inference.py`` answers ``infer``."""
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from starlette.requests import Request
-from starlette.responses import Response
 
-from app.dependencies import ModelName, Serving, media_type, model_name, services
+from app.dependencies import ModelName, Services, Serving, json_body
 from app.openapi import json_request
 from app.problems import documented_oip
-from app.schemas import OipAnswer, OipLive, OipModel, OipModelReady, OipReady, OipRequest, OipServer
-from app.serving import oip
+from app.schemas import (
+    OipConfiguration,
+    OipIndexEntry,
+    OipIndexRequest,
+    OipLive,
+    OipModel,
+    OipModelReady,
+    OipReady,
+    OipServer,
+    OipStatistics,
+)
+from app.serving.endpoints import Endpoint
+from app.serving.oip import description, words
 from models.contract.errors import (
-    DeadlineExceeded,
     Draining,
     LecternError,
     MalformedBody,
     ModelDamaged,
     ModelNotFound,
+    ModelUnloaded,
     PayloadTooLarge,
     RuntimeUnavailable,
+    StoreUnavailable,
     UnsupportedMedia,
+    ValidationFailed,
     VersionNotFound,
 )
 
 MODEL = "/v2/models/{model}"
 VERSION = "/v2/models/{model}/versions/{version}"
-BODY_ERRORS = (MalformedBody, PayloadTooLarge, UnsupportedMedia)
-MODEL_ERRORS = (ModelNotFound, VersionNotFound, ModelDamaged, RuntimeUnavailable)
-
-INFER: dict[str, Any] = {
-    "summary": "Run a part on tensors",
-    "openapi_extra": json_request(OipRequest),
-    "responses": {200: {"model": OipAnswer}, **documented_oip(*BODY_ERRORS, *MODEL_ERRORS, DeadlineExceeded)},
-}
+REPOSITORY = "/v2/repository"
+MODEL_ERRORS = (ModelNotFound, VersionNotFound, ModelDamaged, ModelUnloaded, RuntimeUnavailable, StoreUnavailable)
+BODY_ERRORS = (MalformedBody, PayloadTooLarge, UnsupportedMedia, ValidationFailed)
+EXTENSIONS = [
+    "binary_tensor_data",
+    words.CLASSES,
+    "model_configuration",
+    "model_repository",
+    "schedule_policy",
+    "statistics",
+]
 
 router = APIRouter(tags=["open inference protocol"])
 
@@ -44,7 +58,7 @@ router = APIRouter(tags=["open inference protocol"])
 @router.get("/v2", summary="Describe the server")
 async def server(request: Request) -> OipServer:
     """Return name, version and extensions of the server."""
-    return OipServer(name="lectern", version=request.app.version, extensions=[])
+    return OipServer(name="lectern", version=request.app.version, extensions=EXTENSIONS)
 
 
 @router.get("/v2/health/live", summary="Whether the process lives")
@@ -61,6 +75,12 @@ async def ready(services: Serving) -> OipReady:
     return OipReady(ready=True)
 
 
+@router.get("/v2/models/stats", summary="Statistics of all models in memory")
+async def all_statistics(services: Serving) -> OipStatistics:
+    """Return what every version in memory has done since it was loaded."""
+    return OipStatistics(model_stats=[_statistics(endpoint) for endpoint in services.registry.endpoints()])
+
+
 @router.get(f"{MODEL}/ready", summary="Whether a model answers", responses=documented_oip(*MODEL_ERRORS))
 @router.get(f"{VERSION}/ready", summary="Whether a version answers", responses=documented_oip(*MODEL_ERRORS))
 async def model_ready(services: Serving, model: ModelName, version: str | None = None) -> OipModelReady:
@@ -74,27 +94,76 @@ async def model_ready(services: Serving, model: ModelName, version: str | None =
 async def model_metadata(services: Serving, model: ModelName, version: str | None = None) -> OipModel:
     """Return the inputs and outputs of the version's first part, and the names of all parts."""
     listing = await services.registry.listing(model)
-    loaded = await services.registry.find(model, version)
-    return oip.metadata(loaded, listing.versions)
+    endpoint = await services.registry.find(model, version)
+    return description.metadata(endpoint.loaded, listing.versions)
 
 
-@router.post(f"{MODEL}/infer", **INFER)
-@router.post(f"{VERSION}/infer", **INFER)
-async def infer(request: Request) -> Response:
-    """Run one part on the tensors of the body."""
-    serving = services(request)
-    media_type(request)  # refuses a compressed body; the rest is taken for JSON whatever it is called
-    model = model_name(request.path_params["model"])
-    loaded = await serving.registry.find(model, request.path_params.get("version"))
-    outcome = "failed"
+@router.get(f"{MODEL}/config", summary="Configuration of a model", responses=documented_oip(*MODEL_ERRORS))
+@router.get(f"{VERSION}/config", summary="Configuration of a version", responses=documented_oip(*MODEL_ERRORS))
+async def configuration(services: Serving, model: ModelName, version: str | None = None) -> OipConfiguration:
+    """Return the configuration in Triton's terms."""
+    endpoint = await services.registry.find(model, version)
+    timeout = services.settings.default_timeout_microseconds
+    return OipConfiguration.model_validate(description.configuration(endpoint.loaded, endpoint.limits, timeout))
+
+
+@router.get(f"{MODEL}/stats", summary="Statistics of a model", responses=documented_oip(*MODEL_ERRORS))
+@router.get(f"{VERSION}/stats", summary="Statistics of a version", responses=documented_oip(*MODEL_ERRORS))
+async def statistics(services: Serving, model: ModelName, version: str | None = None) -> OipStatistics:
+    """Return what the version, or each version in memory, has done since it was loaded."""
+    wanted = await services.registry.find(model, version)
+    found = [endpoint for endpoint in services.registry.endpoints() if endpoint.manifest.model == model]
+    return OipStatistics(model_stats=[_statistics(endpoint) for endpoint in (found if version is None else [wanted])])
+
+
+@router.post(
+    f"{REPOSITORY}/index",
+    summary="List models and versions",
+    openapi_extra=json_request(OipIndexRequest, required=False),
+    responses=documented_oip(*BODY_ERRORS, StoreUnavailable),
+)
+async def index(
+    services: Serving, request: Annotated[OipIndexRequest, Depends(json_body(OipIndexRequest, optional=True))]
+) -> list[OipIndexEntry]:
+    """Return every version of every model, and whether it is in memory; with ``ready`` only those that are."""
+    found: list[OipIndexEntry] = []
+    for model in await services.registry.models():
+        found += await _entries(services, model)
+    return [entry for entry in found if entry.state == "READY" or not request.ready]
+
+
+@router.post(f"{REPOSITORY}/models/{{model}}/load", summary="Load a model", responses=documented_oip(*MODEL_ERRORS))
+async def load(services: Serving, model: ModelName) -> OipModelReady:
+    """Load the version that is answered with by default, checked and warm, and say so once it answers."""
+    services.registry.allow(model)
+    await services.registry.find(model, None)
+    return OipModelReady(name=model, ready=True)
+
+
+@router.post(f"{REPOSITORY}/models/{{model}}/unload", summary="Unload a model", responses=documented_oip(*MODEL_ERRORS))
+async def unload(services: Serving, model: ModelName) -> OipModelReady:
+    """Take every version out of memory; until the model is loaded again it does not answer."""
+    await services.registry.listing(model)
+    services.registry.unload(model)
+    return OipModelReady(name=model, ready=False)
+
+
+async def _entries(services: Services, model: str) -> list[OipIndexEntry]:
     try:
-        answer = await asyncio.get_running_loop().run_in_executor(
-            serving.threads_for(loaded), oip.infer, loaded, await request.body(), serving.settings.tensor_limit_elements
-        )
-        outcome = "ok"
+        versions = (await services.registry.listing(model)).versions
     except LecternError as error:
-        outcome = error.code
-        raise
-    finally:
-        serving.metrics.prediction(model, loaded.manifest.version, "infer", outcome)
-    return Response(answer, media_type="application/json")
+        return [OipIndexEntry(name=model, version="", state="UNAVAILABLE", reason=error.detail)]
+    ready = {
+        endpoint.manifest.version for endpoint in services.registry.endpoints() if endpoint.manifest.model == model
+    }
+    reason = "unloaded" if services.registry.is_unloaded(model) else "not in memory; the first request loads it"
+    return [
+        OipIndexEntry(name=model, version=str(number), state="READY", reason="")
+        if number in ready
+        else OipIndexEntry(name=model, version=str(number), state="UNAVAILABLE", reason=reason)
+        for number in versions
+    ]
+
+
+def _statistics(endpoint: Endpoint) -> dict[str, object]:
+    return endpoint.statistics.sent(endpoint.manifest.model, endpoint.manifest.version)

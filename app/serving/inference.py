@@ -1,22 +1,19 @@
-"""From a validated request to predictions: drives the codec, each step in a worker thread."""
+"""From a validated request to predictions: drives the codec, whose runs go through the queues of the parts."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ValidationError
 
-from app.serving.sessions import LoadedModel
+from app.serving.endpoints import Endpoint
+from app.serving.tickets import ClientLeft, Ticket
 from models.contract.config import Options
 from models.contract.errors import VerbNotFound, validation_error
-from models.contract.task import Arrays, Codec, Prediction, Verb
-
-
-class ClientLeft(Exception):
-    """Nobody waits for the answer any more."""
+from models.contract.task import Arrays, Call, Codec, Prediction, Verb
 
 
 @dataclass(frozen=True)
@@ -24,12 +21,13 @@ class _Done:
     predictions: Sequence[Prediction]
 
 
-def find_verb(loaded: LoadedModel, name: str) -> Verb:
+def find_verb(endpoint: Endpoint, name: str) -> Verb:
     """Return what the model answers under ``name``.
 
     Raises:
         VerbNotFound: the model does not answer it; lists what it does.
     """
+    loaded = endpoint.loaded
     answered = [verb for verb in loaded.manifest.verbs if verb in loaded.task.verbs]
     if name not in answered:
         listing = ", ".join(answered)
@@ -52,43 +50,44 @@ def parse_request(schema: type[BaseModel], value: object) -> BaseModel:
 
 
 async def predict(
-    loaded: LoadedModel, verb: Verb, request: BaseModel, executor: Executor, left: Callable[[], Awaitable[bool]]
+    endpoint: Endpoint, verb: Verb, request: BaseModel, ticket: Ticket, executor: Executor
 ) -> Sequence[Prediction]:
     """Return the predictions of one request.
 
     Args:
-        loaded: the version that answers.
+        endpoint: the version that answers.
         verb: what is asked.
         request: the validated request.
-        executor: threads that compute.
-        left: tells, between two runs of a part, whether the client has gone.
+        ticket: the request on its way; between two runs of a part it is asked whether the client has gone.
+        executor: threads in which the codec thinks.
 
     Raises:
         ValidationFailed: the codec or a part refuses what is in the request.
+        Overloaded: too much waits already.
+        DeadlineExceeded: the deadline passed first.
         ClientLeft: the client has gone; the codec was closed.
     """
     loop = asyncio.get_running_loop()
-    codec = verb.codec(loaded.served, request)
+    codec = verb.codec(endpoint.loaded.served, request)
     outputs: Arrays | None = None
     try:
         while True:
-            step = await loop.run_in_executor(executor, _advance, loaded, codec, outputs)
+            step = await loop.run_in_executor(executor, _advance, codec, outputs)
             if isinstance(step, _Done):
                 return step.predictions
-            if await left():
+            if ticket.left():
                 raise ClientLeft
-            outputs = step
+            outputs = await endpoint.run(step.part, step.arrays, ticket)
     finally:
         _close(codec)
 
 
-def _advance(loaded: LoadedModel, codec: Codec, outputs: Arrays | None) -> Arrays | _Done:
-    """Let the codec think until it wants a part run, and run it; a thread hop costs more than both."""
+def _advance(codec: Codec, outputs: Arrays | None) -> Call | _Done:
+    """Let the codec think until it wants a part run, or has the predictions."""
     try:
-        call = next(codec) if outputs is None else codec.send(outputs)
+        return next(codec) if outputs is None else codec.send(outputs)
     except StopIteration as stop:
         return _Done(stop.value)
-    return loaded.run(call.part, call.arrays)
 
 
 def _close(codec: Codec) -> None:

@@ -17,11 +17,12 @@ from anyio import to_thread
 
 from app.queue import JobQueue
 from app.serving import sessions
+from app.serving.endpoints import Endpoint
 from app.serving.runtimes.runtime import Runtime
 from app.serving.sessions import LoadedModel
 from models.artifacts.versions import ModelListing, Versions
 from models.catalog import Catalog
-from models.contract.errors import ModelNotFound, QueueUnavailable, StoreUnavailable, VersionNotFound
+from models.contract.errors import ModelNotFound, ModelUnloaded, QueueUnavailable, StoreUnavailable, VersionNotFound
 
 BELIEVED_SECONDS = 1.0
 AHEAD_SECONDS = 0.5
@@ -50,20 +51,28 @@ class Registry:
         runtimes: Mapping[str, Runtime],
         largest_count: int,
         largest_bytes: int,
+        opened: Callable[[LoadedModel], Endpoint],
+        largest_batch: int = 1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Load nothing yet; at most ``largest_count`` versions of ``largest_bytes`` stay loaded."""
+        """Load nothing yet; at most ``largest_count`` versions of ``largest_bytes`` stay loaded.
+
+        ``opened`` makes of a loaded version, whose parts were warmed up with ``largest_batch`` rows, what answers.
+        """
         self._versions = versions
         self._catalog = catalog
         self._runtimes = runtimes
         self._largest_count = largest_count
         self._largest_bytes = largest_bytes
+        self.opened = opened
+        self._largest_batch = largest_batch
         self._clock = clock
         self._known: dict[str, _Known] = {}
         self._looking_up: dict[str, asyncio.Task[ModelListing]] = {}
         self._forgotten = 0
-        self._loaded: OrderedDict[Key, LoadedModel] = OrderedDict()
-        self._loading: dict[Key, asyncio.Task[LoadedModel]] = {}
+        self._loaded: OrderedDict[Key, Endpoint] = OrderedDict()
+        self._loading: dict[Key, asyncio.Task[Endpoint]] = {}
+        self._unloaded: set[str] = set()
 
     @property
     def loaded_count(self) -> int:
@@ -81,14 +90,34 @@ class Registry:
         # One look-up at a time: behind a busy disk it takes long, and all who ask meanwhile want the same.
         task = self._looking_up.get(model)
         if task is None and left <= AHEAD_SECONDS:
-            task = self._looking_up[model] = asyncio.create_task(self._look_up(model))
-            task.add_done_callback(lambda done: self._looked_up(model, done))
+            task = self._begin_look_up(model)
         if known and left > 0:
             return known.listing
         assert task is not None
         return await asyncio.shield(task)
 
-    async def find(self, model: str, wanted: str | None) -> LoadedModel:
+    def at_hand(self, model: str, wanted: str | None) -> Endpoint | None:
+        """Return what ``find`` would if nothing has to be looked up or loaded for it; costs microseconds."""
+        known = self._known.get(model)
+        left = known.until - self._clock() if known else 0.0
+        if known is None or left <= 0:
+            return None
+        if left <= AHEAD_SECONDS and model not in self._looking_up:
+            self._begin_look_up(model)
+        try:
+            key = (model, known.listing.resolve(model, wanted))
+        except VersionNotFound:
+            return None
+        endpoint = self._loaded.get(key)
+        if endpoint is not None:
+            self._loaded.move_to_end(key)
+        return endpoint
+
+    def endpoints(self) -> list[Endpoint]:
+        """Return the versions in memory."""
+        return list(self._loaded.values())
+
+    async def find(self, model: str, wanted: str | None) -> Endpoint:
         """Return the version that ``wanted`` means, loaded: a number, an alias, or None for the default.
 
         Raises:
@@ -106,8 +135,10 @@ class Registry:
         except VersionNotFound:
             return (await self._look_up(model)).resolve(model, wanted)
 
-    async def loaded(self, model: str, number: int) -> LoadedModel:
+    async def loaded(self, model: str, number: int) -> Endpoint:
         """Return a version, loading it once however many ask at the same time."""
+        if model in self._unloaded:
+            raise ModelUnloaded(f"'{model}' was unloaded; load it with POST /v2/repository/models/{model}/load.")
         key = (model, number)
         if key in self._loaded:
             self._loaded.move_to_end(key)
@@ -119,6 +150,23 @@ class Registry:
             task.add_done_callback(lambda done: self._loaded_or_not(key, done))
         # The first to ask may leave; those who asked after still want it.
         return await asyncio.shield(task)
+
+    async def models(self) -> list[str]:
+        """Return the names of all models in the store."""
+        return await to_thread.run_sync(self._versions.models)
+
+    def unload(self, model: str) -> None:
+        """Take a model out of memory, and load it no more until ``allow``; requests under way keep theirs."""
+        self._unloaded.add(model)
+        self._unload(model, ())
+
+    def allow(self, model: str) -> None:
+        """Let a model be loaded again."""
+        self._unloaded.discard(model)
+
+    def is_unloaded(self, model: str) -> bool:
+        """Return whether somebody unloaded the model."""
+        return model in self._unloaded
 
     def forget(self, model: str | None) -> None:
         """Believe nothing of ``model``, or of any model, until the store was asked again."""
@@ -138,6 +186,11 @@ class Registry:
                     self.forget(model)
             except QueueUnavailable:
                 await asyncio.sleep(RECONNECT_SECONDS)
+
+    def _begin_look_up(self, model: str) -> asyncio.Task[ModelListing]:
+        task = self._looking_up[model] = asyncio.create_task(self._look_up(model))
+        task.add_done_callback(lambda done: self._looked_up(model, done))
+        return task
 
     async def _look_up(self, model: str) -> ModelListing:
         forgotten = self._forgotten
@@ -168,16 +221,19 @@ class Registry:
         for key in [key for key in self._loaded if key[0] == model and key[1] not in but]:
             del self._loaded[key]
 
-    async def _load(self, key: Key) -> LoadedModel:
+    async def _load(self, key: Key) -> Endpoint:
         started = time.perf_counter()
-        loaded = await to_thread.run_sync(sessions.load, self._versions, self._catalog, self._runtimes, *key)
+        loaded = await to_thread.run_sync(
+            sessions.load, self._versions, self._catalog, self._runtimes, *key, self._largest_batch
+        )
+        endpoint = self.opened(loaded)
         seconds = round(time.perf_counter() - started, 3)
         log.info("model_loaded", model=key[0], version=key[1], seconds=seconds)
-        self._loaded[key] = loaded
+        self._loaded[key] = endpoint
         self._evict()
-        return loaded
+        return endpoint
 
-    def _loaded_or_not(self, key: Key, done: asyncio.Task[LoadedModel]) -> None:
+    def _loaded_or_not(self, key: Key, done: asyncio.Task[Endpoint]) -> None:
         del self._loading[key]
         if not done.cancelled():
             done.exception()  # looked at, lest asyncio complains when everybody who waited has left
@@ -186,7 +242,7 @@ class Registry:
         """Drop the versions that were not asked for longest; requests under way keep theirs."""
         while len(self._loaded) > 1 and (
             len(self._loaded) > self._largest_count
-            or sum(model.payload_bytes for model in self._loaded.values()) > self._largest_bytes
+            or sum(endpoint.loaded.payload_bytes for endpoint in self._loaded.values()) > self._largest_bytes
         ):
             (model, number), _ = self._loaded.popitem(last=False)
             log.info("model_evicted", model=model, version=number)

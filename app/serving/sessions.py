@@ -19,6 +19,7 @@ import numpy as np
 
 from app.serving.runtimes.runtime import LoadedPart, Refused, Runtime, Source, Unreadable, first_line
 from app.serving.tensors import check_arrays, largest_difference
+from app.serving.warm_up import warm_up
 from models.artifacts.store import ObjectMissing
 from models.artifacts.versions import Versions
 from models.catalog import Catalog
@@ -26,6 +27,8 @@ from models.contract.errors import ModelDamaged, RuntimeUnavailable, ValidationF
 from models.contract.manifest import Manifest, PartFile, Probe
 from models.contract.task import Array, Arrays, ServedModel, Task
 from models.contract.tensors import TOLERANCES
+
+_Cases = dict[tuple[str, str], dict[str, dict[str, Array]]]
 
 PROBE_SLACK = 10
 """Another machine's kernels may differ from those of the export by this many tolerances."""
@@ -41,6 +44,10 @@ class LoadedModel:
     parts: Mapping[str, LoadedPart]
     in_process: bool
     """Whether every part computes on the thread that runs it."""
+    run_seconds: Mapping[str, float]
+    """What one row takes, by part, as measured when it was warmed up."""
+    digest: str
+    """Hash of the manifest, which names the hash of every part."""
 
     @property
     def payload_bytes(self) -> int:
@@ -62,7 +69,14 @@ class LoadedModel:
             raise ValidationFailed.at("/inputs", f"the part '{part}' refused these values: {error}") from error
 
 
-def load(versions: Versions, catalog: Catalog, runtimes: Mapping[str, Runtime], model: str, number: int) -> LoadedModel:
+def load(
+    versions: Versions,
+    catalog: Catalog,
+    runtimes: Mapping[str, Runtime],
+    model: str,
+    number: int,
+    largest_batch: int = 1,
+) -> LoadedModel:
     """Return a version, checked and warm.
 
     Args:
@@ -71,6 +85,7 @@ def load(versions: Versions, catalog: Catalog, runtimes: Mapping[str, Runtime], 
         runtimes: by format, what runs its parts.
         model: its model.
         number: its version.
+        largest_batch: most rows that it will be asked for at a time.
 
     Raises:
         VersionNotFound: there is no such version.
@@ -82,8 +97,14 @@ def load(versions: Versions, catalog: Catalog, runtimes: Mapping[str, Runtime], 
         raise _damaged(manifest, f"its task '{manifest.task}' is not known here; check LECTERN_FAMILIES")
     parts = {name: _load(versions, runtimes, manifest, name) for name in manifest.parts}
     in_process = all(runtimes[part.format].in_process for part in manifest.parts.values())
-    loaded = LoadedModel(manifest, manifest.served(), catalog.task(manifest.task), parts, in_process)
-    _replay(loaded, _bytes(versions, manifest, manifest.probe, "its probe is not the one that was published"))
+    digest = f"sha256:{hashlib.sha256(manifest.model_dump_json().encode()).hexdigest()}"
+    seconds: dict[str, float] = {}
+    loaded = LoadedModel(manifest, manifest.served(), catalog.task(manifest.task), parts, in_process, seconds, digest)
+    cases = _cases(manifest, _bytes(versions, manifest, manifest.probe, "its probe is not the one that was published"))
+    _replay(loaded, cases)
+    for name, part in parts.items():
+        inputs = [arrays["in"] for (of, _), arrays in cases.items() if of == name]
+        seconds[name] = warm_up(part, manifest.parts[name].signature, inputs, largest_batch)
     _give_back()
     return loaded
 
@@ -117,10 +138,9 @@ def _bytes(versions: Versions, manifest: Manifest, file: PartFile | Probe, chang
     return data
 
 
-def _replay(loaded: LoadedModel, probe: bytes) -> None:
-    """Compare what each part computes with what it gave at export."""
-    manifest = loaded.manifest
-    cases: dict[tuple[str, str], dict[str, dict[str, Array]]] = defaultdict(lambda: {"in": {}, "out": {}})
+def _cases(manifest: Manifest, probe: bytes) -> _Cases:
+    """Return the inputs and outputs of the probe by part and case."""
+    cases: _Cases = defaultdict(lambda: {"in": {}, "out": {}})
     try:
         with np.load(io.BytesIO(probe), allow_pickle=False) as arrays:
             for key in arrays.files:
@@ -128,6 +148,12 @@ def _replay(loaded: LoadedModel, probe: bytes) -> None:
                 cases[part, case][direction][name] = arrays[key]
     except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
         raise _damaged(manifest, f"its probe cannot be read: {first_line(error)}") from error
+    return cases
+
+
+def _replay(loaded: LoadedModel, cases: _Cases) -> None:
+    """Compare what each part computes with what it gave at export."""
+    manifest = loaded.manifest
     for (part, case), arrays in cases.items():
         if part not in loaded.parts:
             raise _damaged(manifest, f"its probe speaks of a part '{part}' that it does not have")

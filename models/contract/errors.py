@@ -23,9 +23,11 @@
     │   ├── StoreUnavailable     the artifact store does not answer
     │   ├── StoreFull            no space left where artifacts are kept
     │   ├── ModelDamaged         a published part fails its checks on load
+    │   ├── ModelUnloaded        somebody unloaded the model, and nobody has loaded it again
     │   ├── RuntimeUnavailable   what runs a part's format is not installed here, or ended
     │   └── Draining             the gateway is shutting down
     ├── DeadlineExceeded         a run took longer than its limit
+    ├── Overloaded               more waits for an answer than the stated limit
     ├── JobFailure
     │   ├── TrainingDiverged     the loss is not finite
     │   ├── ExportFailed         a format cannot hold what the model does
@@ -288,6 +290,13 @@ class ModelDamaged(Unavailable):
     title = "Model damaged"
 
 
+class ModelUnloaded(Unavailable):
+    """The model was unloaded by request."""
+
+    code = "model_unloaded"
+    title = "Model unloaded"
+
+
 class RuntimeUnavailable(Unavailable):
     """What runs the format of a part is not installed on this gateway, or ended while it was needed."""
 
@@ -307,6 +316,13 @@ class DeadlineExceeded(LecternError):
 
     code = "deadline_exceeded"
     title = "Took too long"
+
+
+class Overloaded(LecternError):
+    """More waits for an answer than the stated limit."""
+
+    code = "overloaded"
+    title = "Too many requests at a time"
 
 
 class JobFailure(LecternError):

@@ -99,7 +99,7 @@ def test_prometheus_has_the_series(composed: Composed, client: Client, job: Job)
         found = answer.json()["data"]["result"]
         return float(found[0]["value"][1]) if found else 0.0
 
-    predicted = f'sum(lectern_predictions_total{{model="{job.model}",outcome="ok"}})'
+    predicted = f'sum(lectern_prediction_seconds_count{{model="{job.model}",outcome="ok"}})'
     wait_until(lambda: value(predicted) >= 1, "no predictions")
     wait_until(lambda: value('sum(lectern_jobs{state="succeeded"})') == 1, "no jobs")
     assert value('up{job="lectern"}') == 1

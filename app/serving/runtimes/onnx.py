@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-from app.serving.runtimes.runtime import Refused, Source, Unreadable, first_line
+from app.serving.runtimes.runtime import Halt, Halted, Refused, Source, Unreadable, first_line
 from models.contract.task import Array, Arrays
 from models.contract.tensors import PartSignature
 
@@ -35,7 +36,7 @@ class OnnxRuntime:
             names, promised = {item.name for item in found}, {tensor.name for tensor in wanted}
             if names != promised:
                 raise Unreadable(f"it has the {noun} {sorted(names)}; its signature says {sorted(promised)}")
-        return OnnxPart(session, signature)
+        return OnnxPart(session, onnxruntime.RunOptions, signature)
 
     def close(self) -> None:
         """Do nothing: sessions go with those who hold them."""
@@ -44,14 +45,25 @@ class OnnxRuntime:
 class OnnxPart:
     """A part in a session of its own; sessions may run on several threads at a time."""
 
-    def __init__(self, session: Any, signature: PartSignature) -> None:  # noqa: ANN401 - onnxruntime has no types
-        """Keep the session."""
+    def __init__(self, session: Any, run_options: Any, signature: PartSignature) -> None:  # noqa: ANN401 - no types
+        """Keep the session, and the class of the options of a run."""
         self._session = session
+        self._run_options = run_options
         self._names = [tensor.name for tensor in signature.outputs]
 
-    def run(self, arrays: Arrays) -> dict[str, Array]:
+    def run(self, arrays: Arrays, halt: Halt | None = None) -> dict[str, Array]:
         """Return the outputs by name."""
+        options = None
+        if halt is not None:
+            options = self._run_options()
+            halt.arm(partial(_terminate, options))
         try:
-            return dict(zip(self._names, self._session.run(self._names, dict(arrays)), strict=True))
+            return dict(zip(self._names, self._session.run(self._names, dict(arrays), options), strict=True))
         except Exception as error:  # as above; a value out of range is only seen by the graph
+            if options is not None and options.terminate:
+                raise Halted from error
             raise Refused(first_line(error)) from error
+
+
+def _terminate(options: Any) -> None:  # noqa: ANN401 - onnxruntime has no types
+    options.terminate = True

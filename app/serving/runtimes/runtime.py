@@ -31,14 +31,40 @@ class Refused(Exception):
     """The graph refuses the values of one run; the text says why."""
 
 
+class Halted(Exception):
+    """The run was interrupted, as nobody waits for it any more."""
+
+
+class Halt:
+    """Interrupts one run, from another thread than that which computes."""
+
+    def __init__(self) -> None:
+        """Know of no run yet."""
+        self._stop: Callable[[], None] | None = None
+        self._asked = False
+
+    def arm(self, stop: Callable[[], None]) -> None:
+        """Say how the run that begins now is interrupted."""
+        self._stop = stop
+        if self._asked:
+            stop()
+
+    def __call__(self) -> None:
+        """Interrupt the run, or the one that is about to begin."""
+        self._asked = True
+        if self._stop is not None:
+            self._stop()
+
+
 class LoadedPart(Protocol):
     """One part, ready to run. It leaves memory when nobody holds it any more: requests under way keep theirs."""
 
-    def run(self, arrays: Arrays) -> dict[str, Array]:
-        """Return the outputs by name; ``arrays`` fit the signature.
+    def run(self, arrays: Arrays, halt: Halt | None = None) -> dict[str, Array]:
+        """Return the outputs by name; ``arrays`` fit the signature. ``halt`` interrupts it where that can be done.
 
         Raises:
             Refused: the graph refuses these values.
+            Halted: it was interrupted.
         """
         ...
 

@@ -20,7 +20,7 @@ import structlog
 
 from app.serving.runtimes.child import Child, ChildEnded
 from app.serving.runtimes.frames import Frame
-from app.serving.runtimes.runtime import Refused, Source, Unreadable, first_line
+from app.serving.runtimes.runtime import Halt, Refused, Source, Unreadable, first_line
 from models.contract.errors import DeadlineExceeded, Draining, RuntimeUnavailable
 from models.contract.task import Array, Arrays
 
@@ -191,8 +191,9 @@ class TorchScriptPart:
         self._key = key
         self._source = source
 
-    def run(self, arrays: Arrays) -> dict[str, Array]:
-        """Return the outputs by name."""
+    def run(self, arrays: Arrays, halt: Halt | None = None) -> dict[str, Array]:
+        """Return the outputs by name. A run is not interrupted: it has its own limit, and ending it ends the child."""
+        del halt
         outputs = self._runtime.run(self._key, self._source, arrays)
         wanted = self._source.signature.outputs
         if len(outputs) != len(wanted):

@@ -1,0 +1,233 @@
+"""Predictions: every verb of every model, and ``infer`` of the Open Inference Protocol, by one raw ASGI route.
+
+No framework reads these requests: that would cost several times what the prediction does. ``openapi.py`` documents
+them; what is read here is held to those documents by tests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import orjson
+from pydantic import BaseModel
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app import bodies, problems
+from app.dependencies import JSON_TYPES, Services, model_name, parse_json, services_in
+from app.openapi import INFER_PATHS, PNG, PREDICT_PATHS
+from app.serving import inference
+from app.serving.endpoints import Endpoint
+from app.serving.oip import answers, requests
+from app.serving.tickets import ClientLeft, Ticket
+from models.contract.errors import LecternError, MalformedBody, NotAcceptable, Overloaded, UnsupportedMedia
+from models.contract.task import Picture, Verb
+
+JSON = b"application/json"
+OCTETS = b"application/octet-stream"
+JSON_LENGTH = b"inference-header-content-length"
+PARSED_INLINE_BYTES = 2**18
+"""Larger bodies are made into arrays in a thread."""
+
+PACKED_BYTES = 1024
+"""Smaller answers are not worth compressing."""
+
+TRACE = re.compile(rb"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+ONCE = (b"content-length", b"content-encoding", b"content-type", JSON_LENGTH)
+
+
+@dataclass(slots=True)
+class _Path:
+    """What a path names, under the template that metrics show."""
+
+    path: str
+    model: str
+    version: str | None
+    verb: str | None
+    """None is ``infer`` of the protocol."""
+
+
+class InferenceRoute:
+    """ASGI layer that answers predictions and passes everything else on."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Wrap ``app``."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        found = _path(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        if found is None:
+            await self._app(scope, receive, send)
+        else:
+            await answer(found, scope, receive, send)
+
+
+async def answer(path: _Path, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a prediction."""
+    started = time.perf_counter()
+    scope["route"] = path
+    serving, verb, outcome = services_in(scope), path.verb or "infer", "failed"
+    endpoint: Endpoint | None = None
+    try:
+        headers = _headers(scope)
+        bodies.announced(headers, serving.settings.json_limit_bytes)
+        model = model_name(path.model)
+        endpoint = serving.registry.at_hand(model, path.version) or await serving.registry.find(model, path.version)
+        if endpoint.full:
+            endpoint.statistics.rejected("overloaded")
+            raise Overloaded("Too many requests wait for this model; try again in a moment.")
+        ticket = Ticket(left=bodies.has_left(receive))
+        if serving.default_timeout:
+            ticket.deadline = started + serving.default_timeout
+        body = await bodies.read(receive, headers, serving.settings.json_limit_bytes)
+        if path.verb is None:
+            content, extra = await _infer(serving, endpoint, headers, body, ticket)
+        else:
+            content, extra = await _predict(serving, endpoint, path.verb, headers, body, ticket)
+        extra += _extras(endpoint, headers, ticket)
+        outcome = "ok"
+    except LecternError as error:
+        outcome = error.code
+        await problems.response(error, scope)(scope, receive, send)
+    except ClientLeft:
+        outcome = "client_left"
+        await problems.client_left()(scope, receive, send)
+    else:
+        extra.append((b"content-length", str(len(content)).encode()))
+        await send({"type": "http.response.start", "status": 200, "headers": extra})
+        await send({"type": "http.response.body", "body": content})
+    finally:
+        if endpoint is not None:
+            seconds = time.perf_counter() - started
+            endpoint.meters.answered(verb, outcome, seconds)
+            if outcome != "ok":
+                endpoint.statistics.failed(seconds)
+
+
+async def _infer(
+    serving: Services, endpoint: Endpoint, headers: bodies.Headers, body: bytes, ticket: Ticket
+) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+    """Run one part on the tensors of the body."""
+    given = headers.get(JSON_LENGTH)
+    if given is not None and not (given.isdigit() and len(given) <= bodies.LONGEST_LENGTH):
+        raise MalformedBody("Inference-Header-Content-Length is not a number.")
+    arguments = (endpoint.loaded, body, None if given is None else int(given), serving.settings.tensor_limit_elements)
+    if len(body) <= PARSED_INLINE_BYTES:
+        asked = requests.read(*arguments)
+    else:
+        asked = await asyncio.get_running_loop().run_in_executor(serving.executor, requests.read, *arguments)
+    ticket.priority = asked.priority
+    if asked.deadline is not None:
+        ticket.deadline = asked.deadline
+    outputs = await endpoint.run_checked(asked.part, asked.arrays, ticket)
+    content, json_bytes = answers.write(endpoint.manifest, asked, outputs)
+    if json_bytes is None:
+        extra = [(b"content-type", JSON)]
+    else:
+        extra = [(b"content-type", OCTETS), (JSON_LENGTH, str(json_bytes).encode())]
+    accepted = headers.get(b"accept-encoding")
+    if accepted is not None:
+        content, encoding = bodies.packed(content, accepted, PACKED_BYTES)
+        if encoding is not None:
+            extra.append((b"content-encoding", encoding))
+    return content, extra
+
+
+async def _predict(
+    serving: Services, endpoint: Endpoint, name: str, headers: bodies.Headers, body: bytes, ticket: Ticket
+) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+    """Answer a verb."""
+    verb = inference.find_verb(endpoint, name)
+    picture = _picture(verb, headers.get(b"accept", b"").decode("latin-1"))
+    asked = _read(verb, headers.get(b"content-type", b"").decode("latin-1").split(";")[0].strip().lower(), body)
+    served = endpoint.loaded.served
+    if picture:
+        asked = picture.complete(served, asked)
+    predictions = await inference.predict(endpoint, verb, asked, ticket, serving.executor)
+    if picture:
+        loop = asyncio.get_running_loop()
+        content = await loop.run_in_executor(serving.executor, picture.draw, served, asked, predictions)
+        return content, [(b"content-type", PNG.encode())]
+    answered = {"model": endpoint.manifest.model, "version": endpoint.manifest.version, "predictions": predictions}
+    return orjson.dumps(answered, option=orjson.OPT_SERIALIZE_NUMPY), [(b"content-type", JSON)]
+
+
+def _path(path: str) -> _Path | None:
+    """Return what a path names if it is that of a prediction."""
+    if not path.startswith(("/v1/models/", "/v2/models/")):
+        return None
+    api = path[:3]
+    match path[len("/v1/models/") :].split("/"):
+        case [model, verb]:
+            version = None
+        case [model, "versions", version, verb] if version:
+            pass
+        case _:
+            return None
+    if not model or not verb or (api == "/v2" and verb != "infer"):
+        return None
+    templates, named = (INFER_PATHS, None) if api == "/v2" else (PREDICT_PATHS, verb)
+    return _Path(templates[version is not None], model, version, named)
+
+
+def _headers(scope: Scope) -> bodies.Headers:
+    """Return the headers by name.
+
+    Raises:
+        MalformedBody: one that says what the body is comes twice.
+    """
+    given = scope["headers"]
+    headers: Mapping[bytes, bytes] = dict(given)
+    if len(headers) != len(given):
+        names = [name for name, _ in given]
+        for name in ONCE:
+            if names.count(name) > 1:
+                raise MalformedBody(f"The header {name.decode()} comes more than once.")
+    return headers
+
+
+def _extras(endpoint: Endpoint, headers: bodies.Headers, ticket: Ticket) -> list[tuple[bytes, bytes]]:
+    """Return the headers that say which version answered, how long what took, and to which trace it belongs."""
+    timing = f"queue;dur={ticket.queue_seconds * 1e3:.3f}, infer;dur={ticket.infer_seconds * 1e3:.3f}"
+    extra = [*endpoint.headers, (b"server-timing", timing.encode())]
+    trace = TRACE.fullmatch(headers.get(b"traceparent", b""))
+    if trace:
+        extra.append((b"traceparent", b"00-%b-%b-%b" % (trace[1], secrets.token_hex(8).encode(), trace[3])))
+    return extra
+
+
+def _picture(verb: Verb, accept: str) -> Picture | None:
+    """Return how to draw the answer if the client accepts PNG and not JSON."""
+    accepted = {item.split(";")[0].strip().lower() for item in accept.split(",")}
+    if PNG not in accepted or "application/json" in accepted:
+        return None
+    if verb.picture is None:
+        raise NotAcceptable("This verb has no picture to answer with; accept application/json.")
+    return verb.picture
+
+
+def _read(verb: Verb, given: str, body: bytes) -> BaseModel:
+    """Return the request of a JSON or a bare body; without a media type it is taken for JSON."""
+    if given in verb.media:
+        return verb.media[given](body)
+    if given and not JSON_TYPES.fullmatch(given):
+        known = ", ".join(["application/json", *verb.media])
+        raise UnsupportedMedia(f"'{given}' is not read here; send one of: {known}.")
+    return inference.parse_request(verb.request, parse_json(body))
+
+
+class _Answer:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        found = _path(scope["path"])
+        assert found is not None
+        await answer(found, scope, receive, send)
+
+
+routes = [Route(path, _Answer(), methods=["POST"], include_in_schema=False) for path in (*PREDICT_PATHS, *INFER_PATHS)]
+"""The same for the router, which says of every path which methods it takes."""

@@ -1,0 +1,358 @@
+"""The queue before one part of a loaded version: runs of different requests become one where their shapes agree.
+
+Greedy: whatever waits when the part is free is taken, and nothing waits for company unless ``queue_delay_seconds``
+says so. Only runs of equal shape, the batch axis aside, are joined, so no answer depends on what it was computed
+with; when a joint run is refused it is halved until each refusal has found the request it belongs to. A part that
+takes less than ``INLINE_SECONDS`` runs on the event loop itself: going to a thread and back costs more.
+
+All of it lives on the event loop but the runs of dearer parts, which take threads of ``executor``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Hashable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from app.serving.runtimes.runtime import Halt, Halted, LoadedPart, Refused
+from app.serving.tickets import HIGHEST_PRIORITY, LOWEST_PRIORITY, ClientLeft, Ticket
+from models.contract.errors import DeadlineExceeded, LecternError, Overloaded, ValidationFailed
+from models.contract.task import Array, Arrays
+from models.contract.tensors import PartSignature
+
+INLINE_SECONDS = 1e-4
+UNATTENDED_SECONDS = 0.005
+"""Whoever waited for longer is asked whether they are still there before anything is computed for them."""
+
+Outputs = dict[str, Array]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much is taken at a time, and how much may wait.
+
+    Attributes:
+        batch_size: most rows of one run; a request with more is computed in several.
+        queue_size: most runs that wait; more are refused.
+        queue_delay_seconds: how long a run waits for others to join it when the part is free.
+        concurrency: most runs at a time.
+    """
+
+    batch_size: int = 64
+    queue_size: int = 1024
+    queue_delay_seconds: float = 0.0
+    concurrency: int = 1
+
+
+@dataclass(slots=True, frozen=True)
+class Timing:
+    """One joint run: seconds that each request waited, its rows, and the seconds of joining, computing, dividing."""
+
+    waited: Sequence[float]
+    rows: int
+    input: float
+    infer: float
+    output: float
+
+
+class Observer(Protocol):
+    """Is told what happens in the queue."""
+
+    def ran(self, timing: Timing) -> None:
+        """Learn of one joint run."""
+        ...
+
+    def rejected(self, reason: str) -> None:
+        """Learn of a run that was refused or given up before it was computed."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class _Item:
+    arrays: Arrays
+    rows: int
+    ticket: Ticket
+    future: asyncio.Future[Outputs]
+    since: float
+    waited: float = 0.0
+    waiting: bool = True
+    timer: asyncio.TimerHandle | None = None
+    batch: _Batch | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Batch:
+    items: list[_Item]
+    halt: Halt
+    timings: list[Timing]
+
+
+class Batcher:
+    """The queue of one part."""
+
+    def __init__(
+        self,
+        part: LoadedPart,
+        signature: PartSignature,
+        limits: Limits,
+        executor: Executor,
+        observer: Observer,
+        run_seconds: float,
+    ) -> None:
+        """Hold an empty queue; ``run_seconds`` is what one row takes, as measured when the part was loaded."""
+        self._part = part
+        self._limits = limits
+        self._executor = executor
+        self._observer = observer
+        self._inline = run_seconds < INLINE_SECONDS
+        self._joins = is_joint(signature)
+        self._names = [tensor.name for tensor in signature.inputs]
+        self._varying = any(isinstance(axis, str) for tensor in signature.inputs for axis in tensor.shape[1:])
+        self._queues: dict[Hashable, tuple[deque[_Item], ...]] = {}
+        self._waiting = 0
+        self._running = 0
+        self._scheduled = False
+        self._delayed: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def pending(self) -> int:
+        """Number of runs that wait."""
+        return self._waiting
+
+    @property
+    def full(self) -> bool:
+        """Whether the next run would be refused."""
+        return self._waiting >= self._limits.queue_size
+
+    async def run(self, arrays: Arrays, ticket: Ticket) -> Outputs:
+        """Return the outputs for ``arrays``, which fit the signature.
+
+        Raises:
+            Overloaded: too much waits already.
+            DeadlineExceeded: the deadline of the ticket passed first.
+            ClientLeft: the client went while the run waited.
+            ValidationFailed: the graph refuses these values.
+            RuntimeUnavailable: what runs the part ended meanwhile.
+        """
+        rows, most = len(arrays[self._names[0]]), self._limits.batch_size
+        if rows <= most or not self._joins:
+            return await self.submit(arrays, ticket)
+        futures: list[asyncio.Future[Outputs]] = []
+        try:
+            for start in range(0, rows, most):
+                piece = {name: array[start : start + most] for name, array in arrays.items()}
+                futures.append(self.submit(piece, ticket))
+            found = await asyncio.gather(*futures)
+        finally:
+            for future in futures:
+                future.cancel()
+        return {name: np.concatenate([outputs[name] for outputs in found]) for name in found[0]}
+
+    def submit(self, arrays: Arrays, ticket: Ticket) -> asyncio.Future[Outputs]:
+        """Let a run wait for its turn; its rows must not be more than one run takes.
+
+        Raises:
+            Overloaded: too much waits already.
+            DeadlineExceeded: the deadline has passed already.
+        """
+        if self._waiting >= self._limits.queue_size:
+            self._observer.rejected("overloaded")
+            raise Overloaded("Too many requests wait for this model; try again in a moment.")
+        now = time.perf_counter()
+        if ticket.deadline is not None and ticket.deadline <= now:
+            self._observer.rejected("deadline_exceeded")
+            raise _too_late()
+        bucket = self._bucket(arrays)
+        future: asyncio.Future[Outputs] = self._loop.create_future()
+        item = _Item(arrays, len(arrays[self._names[0]]), ticket, future, now)
+        if ticket.deadline is not None:
+            item.timer = self._loop.call_later(ticket.deadline - now, self._expire, item)
+        queues = self._queues.get(bucket)
+        if queues is None:
+            queues = self._queues[bucket] = tuple(deque() for _ in range(HIGHEST_PRIORITY, LOWEST_PRIORITY + 1))
+        queues[ticket.priority - HIGHEST_PRIORITY].append(item)
+        self._waiting += 1
+        self._schedule()
+        return future
+
+    def _bucket(self, arrays: Arrays) -> Hashable:
+        if not self._joins:
+            return object()
+        return tuple(arrays[name].shape[1:] for name in self._names) if self._varying else None
+
+    def _schedule(self) -> None:
+        """Have a batch formed once everything that has arrived by now is in the queue."""
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._dispatch)
+
+    def _dispatch(self) -> None:
+        self._scheduled = False
+        while self._waiting and self._running < self._limits.concurrency:
+            queues = self._longest_waiting()
+            if queues is None or self._waits_for_company(queues):
+                return
+            batch = self._take(queues)
+            if batch is None:
+                continue
+            if self._inline:
+                self._finish(batch, self._compute(batch, batch.items, None))
+                if self._waiting:
+                    self._schedule()  # whoever has arrived meanwhile may join, and timers come first
+                return
+            self._running += 1
+            future = self._loop.run_in_executor(self._executor, self._compute, batch, batch.items, batch.halt)
+            future.add_done_callback(lambda done, batch=batch: self._ran(batch, done))
+
+    def _longest_waiting(self) -> tuple[deque[_Item], ...] | None:
+        """Return the bucket whose turn it is: that of the highest priority, and the oldest among those."""
+        best: tuple[int, float] | None = None
+        found: tuple[deque[_Item], ...] | None = None
+        for bucket, queues in list(self._queues.items()):
+            for queue in queues:
+                while queue and queue[0].future.done():
+                    self._leaves(queue.popleft())
+            head = next((queue[0] for queue in queues if queue), None)
+            if head is None:
+                del self._queues[bucket]
+            elif best is None or (head.ticket.priority, head.since) < best:
+                best, found = (head.ticket.priority, head.since), queues
+        return found
+
+    def _waits_for_company(self, queues: tuple[deque[_Item], ...]) -> bool:
+        """Return whether a configured delay lets the part stay free for now; have it looked at again if so."""
+        delay = self._limits.queue_delay_seconds
+        if not delay or not self._joins:
+            return False
+        rows, oldest = 0, float("inf")
+        for item in _live(queues):
+            rows, oldest = rows + item.rows, min(oldest, item.since)
+        until = oldest + delay
+        left = until - time.perf_counter()
+        if rows >= self._limits.batch_size or left <= 0:
+            return False
+        if self._delayed is not None:
+            self._delayed.cancel()
+        self._delayed = self._loop.call_later(left, self._dispatch)
+        return True
+
+    def _take(self, queues: tuple[deque[_Item], ...]) -> _Batch | None:
+        """Take what runs together, highest priority first; those whose clients have gone are let go."""
+        now, rows, items = time.perf_counter(), 0, list[_Item]()
+        for queue in queues:
+            while queue and (not items or rows + queue[0].rows <= self._limits.batch_size):
+                item = queue.popleft()
+                self._leaves(item)
+                if item.future.done():
+                    continue
+                item.waited = now - item.since
+                if item.waited > UNATTENDED_SECONDS and item.ticket.left():
+                    self._observer.rejected("client_left")
+                    self._settle(item, ClientLeft())
+                    continue
+                item.ticket.queue_seconds += item.waited
+                items.append(item)
+                rows += item.rows
+            if queue and items:
+                break
+        if not items:
+            return None
+        batch = _Batch(items, Halt(), [])
+        for item in items:
+            item.batch = batch
+        return batch
+
+    def _leaves(self, item: _Item) -> None:
+        if item.waiting:
+            item.waiting = False
+            self._waiting -= 1
+
+    def _compute(self, batch: _Batch, items: Sequence[_Item], halt: Halt | None) -> list[Outputs | Exception]:
+        """Return what each request gets. Runs in a thread unless the part is cheap."""
+        started = time.perf_counter()
+        try:
+            arrays = items[0].arrays if len(items) == 1 else _joined(items)
+            joined = time.perf_counter()
+            outputs = self._part.run(arrays, halt)
+            computed = time.perf_counter()
+            found = [outputs] if len(items) == 1 else list(_divided(items, outputs))
+        except Refused as error:
+            if len(items) == 1:
+                return [ValidationFailed.at("/inputs", f"the graph refused these values: {error}")]
+            middle = len(items) // 2
+            halves = (items[:middle], items[middle:])
+            return [found for half in halves for found in self._compute(batch, half, halt)]
+        except Halted:
+            return [_too_late()] * len(items)
+        except LecternError as error:
+            return [error] * len(items)
+        waited, rows = [item.waited for item in items], sum(item.rows for item in items)
+        seconds = (joined - started, computed - joined, time.perf_counter() - computed)
+        batch.timings.append(Timing(waited, rows, *seconds))
+        for item in items:
+            item.ticket.infer_seconds += computed - joined
+        return list(found)
+
+    def _ran(self, batch: _Batch, done: asyncio.Future[list[Outputs | Exception]]) -> None:
+        self._running -= 1
+        error = done.exception()
+        self._finish(batch, [error] * len(batch.items) if isinstance(error, Exception) else done.result())
+        self._dispatch()
+
+    def _finish(self, batch: _Batch, found: Sequence[Outputs | Exception]) -> None:
+        for timing in batch.timings:
+            self._observer.ran(timing)
+        for item, result in zip(batch.items, found, strict=True):
+            self._settle(item, result)
+
+    def _settle(self, item: _Item, result: Outputs | Exception) -> None:
+        if item.timer is not None:
+            item.timer.cancel()
+        if item.future.done():
+            return
+        if isinstance(result, Exception):
+            item.future.set_exception(result)
+        else:
+            item.future.set_result(result)
+
+    def _expire(self, item: _Item) -> None:
+        """Answer that it took too long; a run that nobody waits for any more is interrupted."""
+        if item.future.done():
+            return
+        item.future.set_exception(_too_late())
+        self._observer.rejected("deadline_exceeded")
+        self._leaves(item)
+        if item.batch is not None and all(other.future.done() for other in item.batch.items):
+            item.batch.halt()
+
+
+def is_joint(signature: PartSignature) -> bool:
+    """Return whether runs of the part can be joined: every input and output has the same first axis, of any size."""
+    axes = {tensor.shape[0] if tensor.shape else None for tensor in (*signature.inputs, *signature.outputs)}
+    return len(axes) == 1 and isinstance(axes.pop(), str)
+
+
+def _live(queues: Sequence[deque[_Item]]) -> Iterator[_Item]:
+    return (item for queue in queues for item in queue if not item.future.done())
+
+
+def _joined(items: Sequence[_Item]) -> Arrays:
+    return {name: np.concatenate([item.arrays[name] for item in items]) for name in items[0].arrays}
+
+
+def _divided(items: Sequence[_Item], outputs: Outputs) -> Iterator[Outputs]:
+    start = 0
+    for item in items:
+        yield {name: array[start : start + item.rows] for name, array in outputs.items()}
+        start += item.rows
+
+
+def _too_late() -> DeadlineExceeded:
+    return DeadlineExceeded("The answer was not ready by the deadline of the request.")

@@ -1,0 +1,66 @@
+"""A loaded version with a queue before each of its parts: what requests are sent through."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+
+from app.serving.batching import Batcher, Limits, Outputs
+from app.serving.sessions import LoadedModel
+from app.serving.statistics import Meters, Statistics
+from app.serving.tensors import check_arrays
+from app.serving.tickets import Ticket
+from models.contract.manifest import Manifest
+from models.contract.task import Arrays
+
+
+class Endpoint:
+    """One version that answers. Belongs to the event loop it was made on."""
+
+    def __init__(self, loaded: LoadedModel, limits: Limits, executor: Executor, meters: Meters) -> None:
+        """Open a queue for each part; ``executor`` has the threads for runs."""
+        self.loaded = loaded
+        self.limits = limits
+        self.meters = meters
+        self.statistics = Statistics(meters)
+        self._batchers = {
+            name: Batcher(
+                part, loaded.served.signatures[name], limits, executor, self.statistics, loaded.run_seconds[name]
+            )
+            for name, part in loaded.parts.items()
+        }
+        self.headers = [
+            (b"lectern-model-version", str(loaded.manifest.version).encode()),
+            (b"lectern-artifact-digest", loaded.digest.encode()),
+        ]
+
+    @property
+    def manifest(self) -> Manifest:
+        """What is known of the version."""
+        return self.loaded.manifest
+
+    @property
+    def pending(self) -> int:
+        """Number of runs that wait."""
+        return sum(batcher.pending for batcher in self._batchers.values())
+
+    @property
+    def full(self) -> bool:
+        """Whether a run of some part would be refused."""
+        return any(batcher.full for batcher in self._batchers.values())
+
+    async def run(self, part: str, arrays: Arrays, ticket: Ticket) -> Outputs:
+        """Return the outputs of one run of ``part``; arrays that do not fit never join those of others.
+
+        Raises:
+            ValidationFailed: the arrays do not fit the part, or the graph refuses them.
+            Overloaded: too much waits already.
+            DeadlineExceeded: the deadline of the ticket passed first.
+            ClientLeft: the client went while the run waited.
+            RuntimeUnavailable: what runs the part ended meanwhile.
+        """
+        check_arrays(part, self.loaded.served.signatures[part], arrays)
+        return await self.run_checked(part, arrays, ticket)
+
+    async def run_checked(self, part: str, arrays: Arrays, ticket: Ticket) -> Outputs:
+        """Return the same for arrays that are known to fit."""
+        return await self._batchers[part].run(arrays, ticket)

@@ -1,0 +1,108 @@
+"""The metrics of predictions. Labels are bound once for each version: looking them up costs more than counting.
+
+Triton's names for the same:
+
+- ``nv_inference_request_duration_us``: ``lectern_prediction_seconds``
+- ``nv_inference_queue_duration_us``: ``lectern_queue_seconds``
+- ``nv_inference_compute_input_duration_us`` and its two sisters: ``lectern_compute_seconds`` by ``stage``
+- ``nv_inference_exec_count``, ``nv_inference_count``: count and sum of ``lectern_batch_rows``
+- ``nv_inference_pending_request_count``: ``lectern_pending_runs``
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from app.serving.batching import Timing
+
+REQUEST_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+STAGE_SECONDS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+VERSION = ("model", "version")
+
+
+class ServingMetrics:
+    """What is told of predictions, by model and version."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register every metric."""
+        self.seconds = Histogram(
+            "lectern_prediction_seconds",
+            "Time from the request's headers to its answer, by verb and by what became of it.",
+            (*VERSION, "verb", "outcome"),
+            buckets=REQUEST_SECONDS,
+            registry=registry,
+        )
+        self.queue = Histogram(
+            "lectern_queue_seconds", "Time that a run waited.", VERSION, buckets=STAGE_SECONDS, registry=registry
+        )
+        self.compute = Histogram(
+            "lectern_compute_seconds",
+            "Time of one joint run: input (joining), infer (computing), output (dividing).",
+            (*VERSION, "stage"),
+            buckets=STAGE_SECONDS,
+            registry=registry,
+        )
+        self.rows = Histogram("lectern_batch_rows", "Rows of one joint run.", VERSION, buckets=ROWS, registry=registry)
+        self.rejections = Counter(
+            "lectern_rejected_runs", "Runs refused or given up, by reason.", (*VERSION, "reason"), registry=registry
+        )
+        self.loads = Histogram(
+            "lectern_model_load_seconds",
+            "Time to load, check and warm up a version, by what became of it.",
+            ("model", "outcome"),
+            buckets=(0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0),
+            registry=registry,
+        )
+        self._loaded = Gauge("lectern_models_loaded", "Versions in memory.", registry=registry)
+        self._pending = Gauge("lectern_pending_runs", "Runs that wait now.", VERSION, registry=registry)
+
+    def of(self, model: str, version: int) -> VersionMetrics:
+        """Return the metrics of one version."""
+        return VersionMetrics(self, model, str(version))
+
+    def now(self, pending: Iterable[tuple[str, int, int]]) -> None:
+        """Take what is true at this moment: model, version and number of waiting runs of all that is in memory."""
+        self._pending.clear()
+        loaded = 0
+        for model, version, waiting in pending:
+            self._pending.labels(model, str(version)).set(waiting)
+            loaded += 1
+        self._loaded.set(loaded)
+
+
+class VersionMetrics:
+    """The metrics of one version, labels bound."""
+
+    def __init__(self, metrics: ServingMetrics, model: str, version: str) -> None:
+        """Bind the labels."""
+        self._metrics = metrics
+        self._labels = (model, version)
+        self._queue = metrics.queue.labels(model, version)
+        self._input, self._infer, self._output = (
+            metrics.compute.labels(model, version, stage) for stage in ("input", "infer", "output")
+        )
+        self._rows = metrics.rows.labels(model, version)
+        self._seconds: dict[tuple[str, str], Histogram] = {}
+
+    def answered(self, verb: str, outcome: str, seconds: float) -> None:
+        """Count a request; ``outcome`` is ``ok`` or the code of its problem."""
+        bound = self._seconds.get((verb, outcome))
+        if bound is None:
+            bound = self._seconds[verb, outcome] = self._metrics.seconds.labels(*self._labels, verb, outcome)
+        bound.observe(seconds)
+
+    def ran(self, timing: Timing) -> None:
+        """Observe one joint run."""
+        for waited in timing.waited:
+            self._queue.observe(waited)
+        self._input.observe(timing.input)
+        self._infer.observe(timing.infer)
+        self._output.observe(timing.output)
+        self._rows.observe(timing.rows)
+
+    def rejected(self, reason: str) -> None:
+        """Count a run that was refused or given up."""
+        self._metrics.rejections.labels(*self._labels, reason).inc()
