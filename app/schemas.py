@@ -268,7 +268,7 @@ class OipOutput(BaseModel):
     name: str
     parameters: dict[str, Any] = Field(
         default_factory=dict,
-        description=f"`binary_data`: as bytes behind the JSON; `{words.CLASSES}`: so many of the largest values by name.",
+        description=f"`binary_data`: as bytes behind the JSON; `{words.CLASSES}`: so many of the largest, by name.",
     )
 
 
