@@ -172,10 +172,11 @@ def _runtime_alone(site: Site, seconds: float) -> dict[str, float]:
 
 def _circumstances(servers: Sequence[Server], before: tuple[float, float, float], machine: str) -> Circumstances:
     after = os.getloadavg()
+    arguments = [f'SERVING_ARGS="{shlex.join(sys.argv[1:])}"'] if sys.argv[1:] else []
     return Circumstances(
         machine=machine,
         date=datetime.now(UTC).date().isoformat(),
-        command=shlex.join(["python", "-m", "benchmarks.serving", *sys.argv[1:]]),
+        command=" ".join(["make bench-serving", *arguments]),
         load=f"load of the machine over a minute: {before[0]:.1f} before, {after[0]:.1f} after; the run makes 1 to 2",
         versions={server.title: server.version() for server in servers},
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.serving.figures import Spread
@@ -98,7 +99,19 @@ class Finding:
         """Requests a second at 32 connections, the median of the rounds."""
         return Spread.of([closed.rate for closed in self.many]).median
 
-    @property
-    def one_p50(self) -> float:
-        """Median seconds at one client, the median of the rounds."""
-        return Spread.of([closed.p50 for closed in self.one]).median
+    def rate_against(self, other: Finding) -> float:
+        """Return the saturation as a multiple of another's: the median over rounds, in which both meet the same machine."""
+        return _against([closed.rate for closed in self.many], [closed.rate for closed in other.many])
+
+    def one_p50_against(self, other: Finding) -> float:
+        """Return the median latency at one client as a multiple of another's, in the same way."""
+        return _against([closed.p50 for closed in self.one], [closed.p50 for closed in other.one])
+
+    def cpu_against(self, other: Finding) -> float:
+        """Return the processor time of a request at 32 connections as a multiple of another's, in the same way."""
+        own = [closed.cpu_per_thousand for closed in self.many]
+        return _against(own, [closed.cpu_per_thousand for closed in other.many])
+
+
+def _against(own: Sequence[float], other: Sequence[float]) -> float:
+    return Spread.of([mine / theirs if theirs else math.inf for mine, theirs in zip(own, other, strict=True)]).median

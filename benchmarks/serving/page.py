@@ -11,12 +11,13 @@ from benchmarks.serving.targets import BARE, Target
 
 TITLE = "# Benchmarks of serving"
 INTRODUCTION = """\
-Written by `make bench-serving`; read it as ratios, as seconds belong to one machine. Every server runs on one core and
-the load client on another, all in one run and in turns. The model is the same everywhere: a perceptron 784-512-256-10
-with softmax in ONNX, one picture of 28 × 28 per request, one thread of ONNX Runtime. A figure is the median of the
-rounds, with the least and the largest in brackets. Latencies are those that the client sees; in open loops they count
-from the moment at which a request was to be sent. "Lectern, binary" is the Open Inference Protocol with binary tensors
-both ways, "PNG" is `classify` with a bare picture."""
+Written by `make bench-serving`; read it as ratios, as seconds belong to one machine. Every server runs on one core
+and the load client on another, all in one run and in turns. The model is the same everywhere: a perceptron
+784-512-256-10 with softmax in ONNX, one picture of 28 × 28 per request, one thread of ONNX Runtime. A figure is the
+median of the rounds, with the least and the largest in brackets; a ratio is the median of the ratios within rounds.
+Latencies are those that the client sees; in open loops they count from the moment at which a request was to be sent.
+"Lectern, binary" is the Open Inference Protocol with binary tensors both ways, "PNG" is `classify` with a bare
+picture."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def _closed(runtime: Runtime | None, findings: Sequence[Finding]) -> str:
         "p99 ms, 1 client",
         "CPU s per 1,000",
     ]
-    bare = next((finding.saturation for finding in findings if finding.title == BARE and finding.measured), None)
+    bare = next((finding for finding in findings if finding.title == BARE and finding.measured), None)
     rows = [_closed_row(finding, bare, len(head)) for finding in findings]
     if runtime is not None:
         own = [
@@ -113,7 +114,7 @@ def _closed(runtime: Runtime | None, findings: Sequence[Finding]) -> str:
     return "\n\n".join([table(head, rows), *notes]) if rows else ""
 
 
-def _closed_row(finding: Finding, bare: float | None, columns: int) -> list[str]:
+def _closed_row(finding: Finding, bare: Finding | None, columns: int) -> list[str]:
     if not finding.measured:
         return [finding.title, finding.missing or "not measured", *[""] * (columns - 2)]
 
@@ -123,7 +124,7 @@ def _closed_row(finding: Finding, bare: float | None, columns: int) -> list[str]
     return [
         finding.title,
         show(finding.many, lambda closed: closed.rate, _rate),
-        f"{finding.saturation / bare:.3f}" if bare else "",
+        f"{finding.rate_against(bare):.3f}" if bare else "",
         show(finding.many, lambda closed: closed.p50, milliseconds),
         show(finding.many, lambda closed: closed.p99, milliseconds),
         show(finding.one, lambda closed: closed.p50, milliseconds),

@@ -67,8 +67,8 @@ class MlServer(Peer):
     name = "mlserver"
     title = "MLServer"
     package = "mlserver==1.7.1"
-    settings = "custom runtime, `parallel_workers` 0, `debug` off, no adaptive batching (its default)"
-    ready_path = "/v2/health/ready"
+    settings = "custom runtime, `parallel_workers` 0 (on one core a second process only adds work), `debug` off, no adaptive batching (its default)"
+    ready_path = f"/v2/models/{NAME}/ready"
 
     def command(self, site: Site, port: int) -> Sequence[str]:
         """Return what starts it, after its settings are written."""

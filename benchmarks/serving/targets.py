@@ -41,27 +41,25 @@ def targets(findings: Mapping[str, Finding]) -> Sequence[Target]:
 
 def _closed(findings: Mapping[str, Finding]) -> Iterator[Target]:
     bare = findings.get(BARE)
-    peers = [finding.saturation for finding in findings.values() if finding.peer and finding.measured]
+    peers = [finding for finding in findings.values() if finding.peer and finding.measured]
     for title in (JSON, BINARY):
         own = findings.get(title)
-        of_bare = _ratio(own, bare, "saturation")
+        measured = own is not None and own.measured
+        of_bare = own.rate_against(bare) if own and measured and bare else None
         yield _least(f"{title}: saturation against uvicorn alone", of_bare, LEAST_OF_BARE[title], own)
-        best = own.saturation / max(peers) if own and own.measured and peers else None
+        best = min(own.rate_against(peer) for peer in peers) if own and measured and peers else None
         yield _least(f"{title}: saturation against the best peer", best, LEAST_OF_PEERS[title], own)
-        slower = _ratio(own, bare, "one_p50")
+        slower = own.one_p50_against(bare) if own and measured and bare else None
         yield _most(f"{title}: p50 at one client against uvicorn alone", slower, MOST_P50_OF_BARE[title], own)
         tail = None
-        if own and own.measured:
+        if own and measured:
             tail = Spread.of([closed.p99 / closed.p50 for closed in own.many]).median
         yield _most(f"{title}: p99 at 32 connections against its p50", tail, MOST_P99_OF_P50, own)
 
 
 def _processes(findings: Mapping[str, Finding]) -> Iterator[Target]:
     one, two = findings.get(JSON), findings.get(TWO)
-    ratio = None
-    if one and two and one.measured and two.measured:
-        costs = [Spread.of([closed.cpu_per_thousand for closed in finding.many]).median for finding in (two, one)]
-        ratio = costs[0] / costs[1]
+    ratio = two.cpu_against(one) if one and two and one.measured and two.measured else None
     yield _most("two processes: processor time of a request against one process", ratio, MOST_CPU_OF_ONE_PROCESS)
 
 
@@ -75,7 +73,7 @@ def _open(findings: Mapping[str, Finding]) -> Iterator[Target]:
     for title, peer in findings.items():
         if not peer.peer:
             continue
-        sentence = f"{JSON}: p99 at 60 % of the saturation of {title}, against its p99, below"
+        sentence = f"{JSON}: p99 at 60 % of the saturation of {title}, against the p99 of that one"
         ours, theirs = own.opened.get(title) if own else None, peer.opened.get(title)
         yield _most(sentence, ours.p99 / theirs.p99 if ours and theirs else None, 1.0)
 
@@ -110,12 +108,6 @@ def _refusals(name: str, found: Overloaded | None) -> Target:
     others = sum(failed.values()) - refused + found.opened.lost
     said = f"{refused} refused, {min(refused, found.retry_after)} with Retry-After; {others} otherwise or lost"
     return Target(sentence, said, reached=refused > 0 and others == 0 and found.retry_after >= refused)
-
-
-def _ratio(own: Finding | None, other: Finding | None, name: str) -> float | None:
-    if own is None or other is None or not own.measured or not other.measured:
-        return None
-    return getattr(own, name) / getattr(other, name)
 
 
 def _least(sentence: str, found: float | None, least: float, own: Finding | None = None) -> Target:
