@@ -100,7 +100,10 @@ class Finding:
         return Spread.of([closed.rate for closed in self.many]).median
 
     def rate_against(self, other: Finding) -> float:
-        """Return the saturation as a multiple of another's: the median over rounds, in which both meet the same machine."""
+        """Return the saturation as a multiple of another's: the median of the ratios within rounds.
+
+        Within a round both meet the same machine, which other work may slow down in the next.
+        """
         return _against([closed.rate for closed in self.many], [closed.rate for closed in other.many])
 
     def one_p50_against(self, other: Finding) -> float:

@@ -32,8 +32,8 @@ WATCH_BOTH = select.EPOLLIN | select.EPOLLOUT
 PATIENCE_SECONDS = 20.0
 """How long answers are awaited that are still missing when nothing more is sent."""
 
-SPIN_SECONDS = 0.0012
-"""Before a time to send, the client looks without sleeping: epoll sleeps in milliseconds."""
+SPIN_SECONDS = 0.0002
+"""Before a time to send, the client looks without sleeping, as it wakes up a tenth of a millisecond late."""
 
 
 @dataclass(slots=True, eq=False)
@@ -142,7 +142,10 @@ class Load:
                 if following == len(due) and now > sample.seconds + PATIENCE_SECONDS:
                     break
                 left = due[following] - now if following < len(due) else PATIENCE_SECONDS
-                for connection, answer in self._answers(left - SPIN_SECONDS if left > SPIN_SECONDS else 0):
+                if left > SPIN_SECONDS:
+                    # epoll itself would sleep whole milliseconds.
+                    select.select([self._poll], [], [], left - SPIN_SECONDS)
+                for connection, answer in self._answers(0):
                     now = time.perf_counter()
                     _note(sample, connection, answer, now)
                     sample.ended[-1] -= begin

@@ -67,7 +67,10 @@ class MlServer(Peer):
     name = "mlserver"
     title = "MLServer"
     package = "mlserver==1.7.1"
-    settings = "custom runtime, `parallel_workers` 0 (on one core a second process only adds work), `debug` off, no adaptive batching (its default)"
+    settings = (
+        "custom runtime, `parallel_workers` 0 (on one core a second process only adds work), `debug` off, "
+        "no adaptive batching (its default)"
+    )
     ready_path = f"/v2/models/{NAME}/ready"
 
     def command(self, site: Site, port: int) -> Sequence[str]:

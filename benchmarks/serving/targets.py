@@ -41,6 +41,7 @@ def targets(findings: Mapping[str, Finding]) -> Sequence[Target]:
 
 def _closed(findings: Mapping[str, Finding]) -> Iterator[Target]:
     bare = findings.get(BARE)
+    bare = bare if bare and bare.measured else None
     peers = [finding for finding in findings.values() if finding.peer and finding.measured]
     for title in (JSON, BINARY):
         own = findings.get(title)

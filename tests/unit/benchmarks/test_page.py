@@ -53,6 +53,15 @@ def test_targets_compare_medians_with_the_bare_server_and_the_best_peer() -> Non
     assert _of(found, f"{JSON}: saturation against the best peer").reached is False
 
 
+def test_ratio_is_the_median_of_those_within_rounds() -> None:
+    """The machine was twice as slow in the last two rounds: both were, and the ratio says so."""
+    bare, own = _finding(BARE, 1), _finding(JSON, 1)
+    bare.many = [_closed(rate) for rate in (10_000, 5_000, 4_000)]
+    own.many = [_closed(rate) for rate in (2_000, 1_500, 1_200)]
+    assert own.rate_against(bare) == 0.3
+    assert _of(_reached([bare, own]), f"{JSON}: saturation against uvicorn").found == "0.30×"
+
+
 def test_target_of_what_does_not_answer_is_not_reached_and_of_what_was_left_out_not_measured() -> None:
     missing = Finding("lectern", "binary", BINARY, missing="not answered: 400")
     assert _of(_reached([missing]), f"{BINARY}: saturation against uvicorn").reached is False
