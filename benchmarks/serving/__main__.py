@@ -66,7 +66,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="rounds, in which all take turns (default 3)")
     parser.add_argument("--seconds", type=float, default=5, help="of each closed loop (default 5)")
-    parser.add_argument("--open-seconds", type=float, help="of each open loop (default: twice --seconds)")
+    parser.add_argument("--open-seconds", type=float, help="of each open loop (default: --seconds)")
     parser.add_argument("--overload-seconds", type=float, default=30, help="of each overload (default 30)")
     parser.add_argument("--connections", type=int, default=1024, help="most connections in overload (default 1024)")
     parser.add_argument("--poison", type=int, default=100, help="poisoned batches for Lectern (default 100)")
@@ -86,7 +86,7 @@ def _options() -> argparse.Namespace:
     whole = set(only) == set(names) and not (options.skip_open or options.skip_overload or options.skip_poison)
     options.only = only
     options.page = options.page or (PAGE if whole else None)
-    options.open_seconds = options.open_seconds or 2 * options.seconds
+    options.open_seconds = options.open_seconds or options.seconds
     return options
 
 
@@ -124,16 +124,10 @@ def _start(servers: Sequence[Server], site: Site, stack: ExitStack) -> tuple[lis
 
 def _measure(rows: Sequence[Row], site: Site, options: argparse.Namespace) -> Runtime | None:
     """Fill the findings of ``rows``; return what ONNX Runtime alone does if that is wanted."""
-    calls: list[dict[str, float]] = []
-    for number in range(options.rounds):
-        if RUNTIME in options.only:
-            calls.append(_runtime_alone(site, options.seconds))
-        for row in rows:
-            row.closed(options.seconds)
-            figures = row.finding.many[-1]
-            print(f"round {number + 1}, {row.finding.title}: {figures.rate:,.0f} requests/s", flush=True)
+    runtime = _closed(rows, site, options)
     if not options.skip_open:
-        _open(rows, options.open_seconds)
+        for number in range(options.rounds):
+            _open(rows, options.open_seconds, number)
     asked = [row for row in rows if row.finding.server != BareUvicorn.name]
     if not options.skip_poison:
         for row in asked:
@@ -142,6 +136,18 @@ def _measure(rows: Sequence[Row], site: Site, options: argparse.Namespace) -> Ru
         for seed, row in enumerate(asked):
             row.overload(options.overload_seconds, options.connections, seed)
             print(f"overload, {row.finding.title}: done", flush=True)
+    return runtime
+
+
+def _closed(rows: Sequence[Row], site: Site, options: argparse.Namespace) -> Runtime | None:
+    calls: list[dict[str, float]] = []
+    for number in range(options.rounds):
+        if RUNTIME in options.only:
+            calls.append(_runtime_alone(site, options.seconds))
+        for row in rows:
+            row.closed(options.seconds)
+            figures = row.finding.many[-1]
+            print(f"round {number + 1}, {row.finding.title}: {figures.rate:,.0f} requests/s", flush=True)
     if not calls:
         return None
     columns = {name: [call[name] for call in calls] for name in calls[0]}
@@ -149,15 +155,15 @@ def _measure(rows: Sequence[Row], site: Site, options: argparse.Namespace) -> Ru
     return Runtime(columns["rate"], columns["p50"], columns["p99"], thousand)
 
 
-def _open(rows: Sequence[Row], seconds: float) -> None:
+def _open(rows: Sequence[Row], seconds: float, number: int) -> None:
     """Ask each at its own rate, and Lectern right after each peer at the peer's."""
     own = next((row for row in rows if row.finding.title == JSON), None)
-    for seed, row in enumerate(rows):
+    for seed, row in enumerate(rows, start=number * len(rows)):
         rate = OPEN_SHARE * row.finding.saturation
         row.opened(row.finding.title, rate, seconds, seed)
         if row.finding.peer and own is not None:
             own.opened(row.finding.title, rate, seconds, seed)
-        print(f"open loop, {row.finding.title}: done", flush=True)
+    print(f"round {number + 1} of open loops: done", flush=True)
 
 
 def _runtime_alone(site: Site, seconds: float) -> dict[str, float]:

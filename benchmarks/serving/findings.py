@@ -83,8 +83,8 @@ class Finding:
 
     one: list[Closed] = field(default_factory=list[Closed])
     many: list[Closed] = field(default_factory=list[Closed])
-    opened: dict[str, Opened] = field(default_factory=dict[str, Opened])
-    """By the title of the row whose saturation the rate is a share of."""
+    opened: dict[str, list[Opened]] = field(default_factory=dict[str, list[Opened]])
+    """By the title of the row whose saturation the rate is a share of, a run per round."""
 
     overloaded: Overloaded | None = None
     poisoned: Poisoned | None = None

@@ -48,12 +48,12 @@ class Row:
         self.finding.many.append(self._closed(CONNECTIONS, seconds))
 
     def opened(self, whose: str, rate: float, seconds: float, seed: int) -> None:
-        """Ask at ``rate``, which is a share of the saturation of the row called ``whose``."""
+        """Add a run at ``rate``, which is a share of the saturation of the row called ``whose``."""
         due = poisson_seconds(rate, seconds, seed)
         with self._load() as load:
             load.closed(self.form.good(), CONNECTIONS, WARM_UP_SECONDS)  # connections are open, as a service's are
             sample = load.scheduled(self.form.good(), due)
-        self.finding.opened[whose] = _opened(sample, rate)
+        self.finding.opened.setdefault(whose, []).append(_opened(sample, rate))
 
     def overload(self, seconds: float, connections: int, seed: int) -> None:
         """Ask twice as often as can be answered, then look how long single requests stay slow."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -134,10 +135,7 @@ def _closed_row(finding: Finding, bare: Finding | None, columns: int) -> list[st
 
 
 def _failures(finding: Finding) -> str:
-    failed: dict[int, int] = {}
-    for closed in (*finding.one, *finding.many):
-        for status, count in closed.failed.items():
-            failed[status] = failed.get(status, 0) + count
+    failed = _together([closed.failed for closed in (*finding.one, *finding.many)])
     return f"{finding.title}: not every answer was good: {_counts(failed)}." if failed else ""
 
 
@@ -151,17 +149,24 @@ def _open(findings: Sequence[Finding]) -> str:
         [
             finding.title,
             whose,
-            _rate(run.rate),
-            milliseconds(run.p50),
-            milliseconds(run.p99),
-            _others(run.failed, run.lost),
+            _rate(runs[0].rate),
+            Spread.of([run.p50 for run in runs]).show(milliseconds),
+            Spread.of([run.p99 for run in runs]).show(milliseconds),
+            _others(_together([run.failed for run in runs]), sum(run.lost for run in runs)),
         ]
         for finding in findings
-        for whose, run in finding.opened.items()
+        for whose, runs in finding.opened.items()
     ]
     return (
         table(["", "at 60 % of the saturation of", "requests/s", "p50 ms", "p99 ms", "not good"], rows) if rows else ""
     )
+
+
+def _together(statuses: Iterable[Mapping[int, int]]) -> Mapping[int, int]:
+    total: Counter[int] = Counter()
+    for counts in statuses:
+        total.update(counts)
+    return total
 
 
 def _others(failed: Mapping[int, int], lost: int) -> str:

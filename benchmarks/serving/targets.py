@@ -67,8 +67,8 @@ def _processes(findings: Mapping[str, Finding]) -> Iterator[Target]:
 def _open(findings: Mapping[str, Finding]) -> Iterator[Target]:
     for title in (JSON, BINARY):
         own = findings.get(title)
-        opened = own.opened.get(title) if own else None
-        ratio = opened.p99 / opened.p50 if opened else None
+        runs = own.opened.get(title) if own else None
+        ratio = Spread.of([run.p99 / run.p50 for run in runs]).median if runs else None
         yield _most(f"{title}: p99 at 60 % of its saturation against its p50", ratio, MOST_OPEN_P99_OF_P50)
     own = findings.get(JSON)
     for title, peer in findings.items():
@@ -76,7 +76,10 @@ def _open(findings: Mapping[str, Finding]) -> Iterator[Target]:
             continue
         sentence = f"{JSON}: p99 at 60 % of the saturation of {title}, against the p99 of that one"
         ours, theirs = own.opened.get(title) if own else None, peer.opened.get(title)
-        yield _most(sentence, ours.p99 / theirs.p99 if ours and theirs else None, 1.0)
+        ratio = None
+        if ours and theirs:
+            ratio = Spread.of([mine.p99 / other.p99 for mine, other in zip(ours, theirs, strict=True)]).median
+        yield _most(sentence, ratio, 1.0)
 
 
 def _overload(findings: Mapping[str, Finding]) -> Iterator[Target]:

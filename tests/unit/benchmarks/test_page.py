@@ -84,7 +84,7 @@ def test_refusals_must_be_429_with_retry_after_and_nothing_may_be_lost() -> None
 
 def test_page_has_a_row_for_everything_and_says_what_is_missing() -> None:
     own = _finding(JSON, 2_800)
-    own.opened[JSON] = Opened(1680, 100, 99, 0.001, 0.005, {503: 1}, 0)
+    own.opened[JSON] = [Opened(1680, 100, 99, 0.001, p99, {503: 1}, 0) for p99 in (0.005, 0.002, 0.009)]
     own.overloaded = Overloaded(Opened(5600, 10, 5, 0.1, 0.2, {429: 5}, 0), 1, 2_000, 5, 10**8, 10**8, None)
     own.poisoned = Poisoned(100, 24_800, 3, {400: 500, 0: 300})
     absent = Finding("mlserver", "JSON", "MLServer, JSON", peer=True, missing="not installed: no such version")
@@ -95,7 +95,7 @@ def test_page_has_a_row_for_everything_and_says_what_is_missing() -> None:
     text = "\n".join(lines)
     assert f"| {JSON} | 2,800 (2,520 to 3,080) | 0.280 |" in text
     assert "| MLServer, JSON | not installed: no such version |" in text
-    assert "1 × 503" in text
+    assert f"| {JSON} | {JSON} | 1,680 | 1.00 | 5.00 (2.00 to 9.00) | 3 × 503 |" in text
     assert "2,000 (71%)" in text
     assert "not within 10" in text
     assert "| 3 of 24,800 | 500 × 400, 300 × lost |" in text
