@@ -1,6 +1,7 @@
 # Every target stands in `make help` with a sentence; GNU make 3.81 or newer, on Linux and macOS.
 # From the environment: PYTHON (the interpreter that makes .venv) and LECTERN_DATA (a folder of real corpora).
-# On the command line: PYTEST_ARGS for the test targets, CHAOS_ARGS for chaos, ROW for reproduce.
+# On the command line: PYTEST_ARGS for the test targets, CHAOS_ARGS for chaos, SERVING_ARGS for bench-serving, ROW for
+# reproduce.
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
@@ -89,6 +90,10 @@ bench-queue: $(INSTALLED) ## Measure lists, single jobs and metrics with 1,000 j
 .PHONY: bench-shell
 bench-shell: $(INSTALLED) ## Measure the way from an upload to a served answer by the commands of lectern.
 	$(BIN)/python -m benchmarks.shell
+
+.PHONY: bench-serving
+bench-serving: $(INSTALLED) ## Measure predictions beside other servers and rewrite docs/benchmarks.md; SERVING_ARGS="--skip-peers".
+	$(BIN)/python -m benchmarks.serving $(SERVING_ARGS)
 
 .PHONY: reproduce
 reproduce: $(INSTALLED) ## Train the models of docs/results.md and rewrite it; ROW=name for one row, else all.
