@@ -41,7 +41,7 @@ async def metrics(services: Serving) -> Response:
         jobs = await asyncio.wait_for(services.queue.figures(), CHECK_SECONDS)
     except (QueueUnavailable, TimeoutError):
         jobs = None
-    content = services.metrics.exposition(jobs, services.registry.loaded_count)
+    content = await services.metrics.exposition(jobs, services.registry.loaded_count)
     return Response(content, media_type=CONTENT_TYPE_LATEST)
 
 
