@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Protocol
+from contextlib import suppress
+from typing import Protocol, TextIO, cast
 
 import structlog
 
@@ -21,6 +22,24 @@ class LogSettings(Protocol):
     def log_format(self) -> str:
         """``console`` or ``json``."""
         ...
+
+
+class Unheard:
+    """A stream whose reader may leave, as a terminal that is closed does: no reason to stop what is being told."""
+
+    def __init__(self, stream: TextIO) -> None:
+        """Write to ``stream``."""
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        """Write if anybody reads."""
+        with suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        """Flush if anybody reads."""
+        with suppress(OSError):
+            self._stream.flush()
 
 
 def configure_logs(settings: LogSettings) -> None:
@@ -43,7 +62,7 @@ def configure_logs(settings: LogSettings) -> None:
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", Unheard(sys.stderr))),
     )
     handler = logging.StreamHandler()
     formatter = structlog.stdlib.ProcessorFormatter
