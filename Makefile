@@ -75,6 +75,10 @@ bench-training: $(INSTALLED) ## Measure how long training takes, beside a hand-w
 bench-gateway: $(INSTALLED) ## Measure how soon the gateway is ready and how much memory it holds with one model.
 	$(BIN)/python -m benchmarks.gateway
 
+.PHONY: bench-processes
+bench-processes: $(INSTALLED) ## Measure the parent of several gateway processes: its memory, a merged scrape, a restart.
+	$(BIN)/python -m benchmarks.processes
+
 .PHONY: bench-uploads
 bench-uploads: $(INSTALLED) ## Measure an upload of 60,000 pictures, and predictions during an upload of 1 GB.
 	$(BIN)/python -m benchmarks.uploads

@@ -1,21 +1,18 @@
 """The gateway, put together. Read this first: what there is, in which order requests pass it, how it stops.
 
 ``create_app`` builds the application without touching the network; its lifespan watches for changed models.
-``serve`` runs it: ``lectern gateway`` calls it. Nothing happens at import.
+``run`` serves it in this process, ``processes/child.py`` in one of several; ``entry.py`` decides. Nothing happens at
+import.
 """
 
 from __future__ import annotations
 
 import asyncio
-import gc
-import signal
 import socket
-import sys
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING
 
 import structlog
 from anyio import to_thread
@@ -24,7 +21,9 @@ from starlette.middleware import Middleware
 
 from app import openapi, problems
 from app.dependencies import Services
+from app.entry import refuse
 from app.limits import BodyLimit
+from app.listening import url_of
 from app.queue import JobQueue
 from app.reading import Readings
 from app.routes import datasets, families, health, inference, jobs, models, oip
@@ -35,17 +34,15 @@ from app.serving.runtimes.onnx import OnnxRuntime
 from app.serving.runtimes.torchscript import TorchScriptRuntime
 from app.serving.sessions import LoadedModel
 from app.settings import GatewaySettings
-from app.telemetry import Metrics, RequestTelemetry, configure_logs
+from app.telemetry import Merging, Metrics, RequestTelemetry
 from models.artifacts.datasets import Datasets
 from models.artifacts.store import ArtifactStore
 from models.artifacts.versions import Versions
 from models.catalog import Catalog
 from models.contract.errors import LecternError
 
-if TYPE_CHECKING:
-    from types import FrameType
-
-BACKLOG = 2048
+CANNOT_START = (LecternError, ModuleNotFoundError, ValueError)
+"""What ``create_app`` raises when a setting cannot be used."""
 
 DESCRIPTION = """Train, export and serve deep-learning models on your own machine.
 
@@ -54,15 +51,15 @@ Errors are problem documents (RFC 9457) with a stable `code`; under `/v2` they a
 log = structlog.get_logger()
 
 
-def create_app(settings: GatewaySettings) -> FastAPI:
-    """Return the gateway as an ASGI application.
+def create_app(settings: GatewaySettings, merging: Merging | None = None) -> FastAPI:
+    """Return the gateway as an ASGI application; ``merging`` if it is one process of several.
 
     Raises:
         StoreUnavailable: the artifact store cannot be opened.
         ModuleNotFoundError: a package of families is not there.
         ValueError: the URL of Redis is none.
     """
-    services = _services(settings)
+    services = _services(settings, merging)
     app = FastAPI(
         title="Lectern",
         version=_version(),
@@ -92,37 +89,35 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     return app
 
 
-def serve(settings: GatewaySettings) -> int:
-    """Run the gateway until it is told to stop; return the exit code.
-
-    A reason not to start is a sentence on stderr and the code 1.
-    """
-    if settings.listens_beyond_this_machine() and not settings.insecure:
-        return _refuse(
-            f"Lectern does not listen on {settings.host}: anybody who reaches it could use it, as there are no keys. "
-            "Listen on 127.0.0.1, or allow it with LECTERN_INSECURE=1."
-        )
-    configure_logs(settings)
+def run(settings: GatewaySettings, listener: socket.socket) -> int:
+    """Serve on ``listener`` in this process until it is told to stop; return the exit code."""
     try:
-        listener = _listen(settings)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        return _refuse(f"Lectern cannot listen on {settings.host}:{settings.port}: {reason}. Choose another port.")
-    with listener:
-        try:
-            app = create_app(settings)
-        except (LecternError, ModuleNotFoundError, ValueError) as error:
-            return _refuse(f"Lectern cannot start: {error}")
-        _run(app, settings, listener)
+        app = create_app(settings)
+    except CANNOT_START as error:
+        return refuse(cannot_start(error))
+    from app.server import Server  # noqa: PLC0415 - tests and tools that only build the application do without uvicorn
+
+    services: Services = app.state.services
+
+    async def ready() -> None:
+        log.info("gateway_ready", url=url_of(listener))
+
+    Server(app, settings.shutdown_grace_seconds, services.draining, ready).run(sockets=[listener])
+    log.info("gateway_stopped")
     return 0
 
 
-def _services(settings: GatewaySettings) -> Services:
+def cannot_start(error: Exception) -> str:
+    """Return the sentence about one of the errors ``CANNOT_START``."""
+    return f"Lectern cannot start: {error}"
+
+
+def _services(settings: GatewaySettings, merging: Merging | None) -> Services:
     catalog = Catalog(settings.families)
     store = ArtifactStore(settings.store_url)
     versions = Versions(store, settings.project)
     runtimes = {"onnx": OnnxRuntime(), "torchscript": TorchScriptRuntime(settings.torchscript_limit_seconds)}
-    metrics = Metrics()
+    metrics = Metrics(merging)
     executor = ThreadPoolExecutor(settings.threads(), thread_name_prefix="inference")
     waiting = ThreadPoolExecutor(settings.threads(), thread_name_prefix="waiting")
 
@@ -182,62 +177,6 @@ async def _stop(task: asyncio.Task[None]) -> None:
     while not task.done():
         task.cancel()
         await asyncio.wait({task}, timeout=0.1)
-
-
-def _listen(settings: GatewaySettings) -> socket.socket:
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(BACKLOG)
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
-def _run(app: FastAPI, settings: GatewaySettings, listener: socket.socket) -> None:
-    import uvicorn  # noqa: PLC0415 - tests and tools that only build the application do without
-
-    services: Services = app.state.services
-    host, port = listener.getsockname()[:2]
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-    class Server(uvicorn.Server):
-        """Says when it is ready, and lets open streams know as soon as it is told to stop."""
-
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            # What start-up left stays for good; scanning it at every collection is the tail of latencies.
-            gc.collect()
-            gc.freeze()
-            log.info("gateway_ready", url=url)
-
-        def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
-            # Unlike uvicorn's own, which raises the signal again at the end: being told to stop is no failure.
-            services.draining.set()
-            self.force_exit = self.should_exit and sig == signal.SIGINT
-            self.should_exit = True
-
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        ws="none",  # nothing speaks WebSocket yet, and loading its library takes 3 MB
-        timeout_graceful_shutdown=settings.shutdown_grace_seconds,
-        backlog=BACKLOG,
-    )
-    Server(config).run(sockets=[listener])
-    log.info("gateway_stopped")
-
-
-def _refuse(sentence: str) -> int:
-    print(sentence, file=sys.stderr)  # noqa: T201 - the one thing that the person who starts it must see
-    return 1
 
 
 def _version() -> str:

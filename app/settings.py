@@ -24,6 +24,7 @@ class GatewaySettings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
+    processes: int = Field(default=1, ge=1, le=64, description="Processes that serve on the one port.")
     insecure: bool = Field(default=False, description="Listen beyond this machine although there is no key to ask for.")
     redis_url: str = Field(default="redis://127.0.0.1:6379/0", description="Redis with job state and the queue.")
     store_url: str = Field(default_factory=_store_here, description="Artifact store.")
@@ -57,7 +58,7 @@ class GatewaySettings(BaseSettings):
         default=0, ge=0, le=3_600_000_000, description="Time for a prediction that names none; 0 is any time."
     )
     inference_threads: int = Field(
-        default=0, ge=0, le=1024, description="Predictions computed at a time; 0 takes every core it may use."
+        default=0, ge=0, le=1024, description="Predictions computed at a time; 0 takes its share of the cores."
     )
     torchscript_limit_seconds: float = Field(
         default=30.0, gt=0, le=3600, description="Longest run of a TorchScript part; a longer one is stopped."
@@ -86,10 +87,11 @@ class GatewaySettings(BaseSettings):
         return tuple(item.strip() for item in value.split(",") if item.strip())
 
     def threads(self) -> int:
-        """Return how many predictions are computed at a time."""
+        """Return how many predictions one process computes at a time."""
         if self.inference_threads:
             return self.inference_threads
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return max(1, cores // self.processes)
 
     def listens_beyond_this_machine(self) -> bool:
         """Return whether others than processes of this machine can connect."""

@@ -1,13 +1,12 @@
-"""What the gateway tells of itself: structured logs, Prometheus metrics, and an id for every request."""
+"""What the gateway tells of itself: Prometheus metrics, and an id and a log line for every request."""
 
 from __future__ import annotations
 
 import itertools
-import logging
 import re
-import sys
 import time
 from collections.abc import Iterable
+from typing import Protocol
 from uuid import uuid4
 
 import structlog
@@ -19,7 +18,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app import problems
 from app.figures import JobCollector, JobFigures
 from app.serving_metrics import ServingMetrics
-from app.settings import GatewaySettings
 
 GIVEN_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -28,41 +26,20 @@ LATENCY_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 log = structlog.get_logger()
 
 
-def configure_logs(settings: GatewaySettings) -> None:
-    """Send every log line, also those of libraries, to stderr as the settings say."""
-    shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer()
-        if settings.log_format == "json"
-        # Plain: the rich form prints local variables, and those are what users send.
-        else structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-        )
-    )
-    last = [structlog.processors.format_exc_info, renderer] if settings.log_format == "json" else [renderer]
-    level = logging.getLevelNamesMapping()[settings.log_level]
-    structlog.configure(
-        processors=[*shared, *last],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-    handler = logging.StreamHandler()
-    formatter = structlog.stdlib.ProcessorFormatter
-    handler.setFormatter(formatter(processors=[formatter.remove_processors_meta, *last], foreign_pre_chain=shared))
-    logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
-    # It warns of every body that is wrong; who sent it is told.
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)
+class Merging(Protocol):
+    """Where the metrics of several gateway processes come together; ``app/processes/link.py`` has the one there is."""
+
+    async def merged(self) -> CollectorRegistry:
+        """Return what all processes counted, this one included."""
+        ...
 
 
 class Metrics:
-    """The metrics of one gateway process, in a registry of its own."""
+    """The metrics of one gateway process, in a registry of its own; with ``merging``, those of all are told."""
 
-    def __init__(self) -> None:
+    def __init__(self, merging: Merging | None = None) -> None:
         """Register every metric."""
+        self._merging = merging
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
@@ -80,8 +57,10 @@ class Metrics:
             registry=self.registry,
         )
         self._bound: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        # In a registry of its own, as Redis tells every process the same and no sum of them means anything.
         self._jobs = JobCollector()
-        self.registry.register(self._jobs)
+        self._shared = CollectorRegistry()
+        self._shared.register(self._jobs)
         self.serving = ServingMetrics(self.registry)
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
@@ -94,16 +73,24 @@ class Metrics:
         bound[0].inc()
         bound[1].observe(seconds)
 
-    def exposition(self, jobs: JobFigures | None, pending: Iterable[tuple[str, int, int]]) -> bytes:
+    async def exposition(self, jobs: JobFigures | None, pending: Iterable[tuple[str, int, int]]) -> bytes:
         """Return all metrics as Prometheus reads them.
 
         Args:
             jobs: None when Redis does not answer.
             pending: model, version and number of waiting runs of each version in memory.
+
+        Raises:
+            Draining: the processes' metrics no longer come together, as the gateway is being stopped.
         """
+        self.refresh(pending)
+        counted = await self._merging.merged() if self._merging else self.registry
         self._jobs.figures = jobs
+        return generate_latest(counted) + generate_latest(self._shared)
+
+    def refresh(self, pending: Iterable[tuple[str, int, int]]) -> None:
+        """Set what is known only when somebody looks: before every exposition, and every snapshot for others."""
         self.serving.now(pending)
-        return generate_latest(self.registry)
 
 
 class RequestTelemetry:

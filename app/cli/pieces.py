@@ -24,6 +24,9 @@ def gateway(
     port: Annotated[
         int, typer.Option(envvar="LECTERN_PORT", min=0, max=65_535, help="Port to listen on; 0 takes a free one.")
     ] = 8000,
+    processes: Annotated[
+        int, typer.Option(envvar="LECTERN_PROCESSES", min=1, max=64, help="Processes that serve on the one port.")
+    ] = 1,
     *,
     insecure: Annotated[
         bool, typer.Option("--insecure", envvar="LECTERN_INSECURE", help="Listen beyond this machine without a key.")
@@ -33,10 +36,10 @@ def gateway(
     check_exposure(host, insecure=insecure)
     from pydantic import ValidationError  # noqa: PLC0415 - as below
 
-    from app.main import serve  # noqa: PLC0415 - `lectern --help` needs no gateway
+    from app.entry import serve  # noqa: PLC0415 - `lectern --help` needs no gateway
     from app.settings import GatewaySettings  # noqa: PLC0415 - as above
 
-    given: dict[str, Any] = {"host": host, "port": port, "insecure": insecure}
+    given: dict[str, Any] = {"host": host, "port": port, "processes": processes, "insecure": insecure}
     try:
         settings = GatewaySettings(**given)
     except ValidationError as error:

@@ -31,6 +31,9 @@ def up(
     workers: Annotated[
         int, typer.Option(envvar="LECTERN_WORKERS", min=1, max=64, help="Workers, each training one job at a time.")
     ] = 1,
+    processes: Annotated[
+        int, typer.Option(envvar="LECTERN_PROCESSES", min=1, max=64, help="Processes of the gateway.")
+    ] = 1,
     *,
     insecure: Annotated[
         bool, typer.Option("--insecure", envvar="LECTERN_INSECURE", help="Listen beyond this machine without a key.")
@@ -44,7 +47,7 @@ def up(
         address=free_address(host, port),
         workers=workers,
         redis_url=os.environ.get("LECTERN_REDIS_URL") or None,
-        environment={"LECTERN_INSECURE": "1"} if insecure else {},
+        environment={"LECTERN_PROCESSES": str(processes)} | ({"LECTERN_INSECURE": "1"} if insecure else {}),
     )
     stack = Stack(options, log.emit)
     with _halted_by_signals(stack), stack:

@@ -41,9 +41,7 @@ async def metrics(services: Serving) -> Response:
         jobs = await asyncio.wait_for(services.queue.figures(), CHECK_SECONDS)
     except (QueueUnavailable, TimeoutError):
         jobs = None
-    loaded = services.registry.endpoints()
-    pending = [(found.manifest.model, found.manifest.version, found.pending) for found in loaded]
-    content = services.metrics.exposition(jobs, pending)
+    content = await services.metrics.exposition(jobs, services.registry.pending())
     return Response(content, media_type=CONTENT_TYPE_LATEST)
 
 

@@ -117,6 +117,10 @@ class Registry:
         """Return the versions in memory."""
         return list(self._loaded.values())
 
+    def pending(self) -> list[tuple[str, int, int]]:
+        """Return model, version and number of waiting runs of each version in memory."""
+        return [(found.manifest.model, found.manifest.version, found.pending) for found in self._loaded.values()]
+
     async def find(self, model: str, wanted: str | None) -> Endpoint:
         """Return the version that ``wanted`` means, loaded: a number, an alias, or None for the default.
 

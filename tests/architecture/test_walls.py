@@ -61,6 +61,14 @@ def test_cold_start_loads_neither_torch_nor_workers() -> None:
     assert fresh.stdout.split() == []
 
 
+def test_parent_of_several_processes_loads_little() -> None:
+    """It serves nothing, and is there for as long as the gateway is."""
+    heavy = {"fastapi", "numpy", "onnxruntime", "prometheus_client", "pydantic", "redis", "starlette", "uvicorn"}
+    code = f"import sys, app.processes.parent; print(*sorted({heavy} & set(sys.modules)))"
+    fresh = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert fresh.stdout.split() == []
+
+
 @pytest.mark.parametrize("package", ["app", "workers"])
 def test_app_and_workers_name_no_task_and_no_family(package: str) -> None:
     """A family is a folder under models/: a name of one elsewhere would be a second place to change."""

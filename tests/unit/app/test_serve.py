@@ -13,13 +13,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.main import serve
+from app.entry import serve
 from app.settings import GatewaySettings
 
 ROOT = Path(__file__).resolve().parents[3]
 SERVE = """
 import sys
-from app.main import serve
+from app.entry import serve
 from app.settings import GatewaySettings
 sys.exit(serve(GatewaySettings()))
 """

@@ -1,0 +1,115 @@
+"""The HTTP server of one process: uvicorn, told when it is ready and how to stop without losing a request.
+
+``main.run`` and ``processes/child.py`` use it; what it serves is none of its business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import socket
+import time
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from app.listening import BACKLOG
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from types import FrameType
+
+    from fastapi import FastAPI
+
+KEPT_SECONDS = 1.0
+"""How long a connection that is kept open may stay idle while the server stops: the next answer on it says
+``Connection: close``. Closed at once, it could be closed just when its client sends a request."""
+
+POLL_SECONDS = 0.02
+
+
+async def nothing() -> None:
+    """Do nothing."""
+
+
+class Server(uvicorn.Server):
+    """Stops in order: not ready, no new connections, every answer the last of its connection, idle ones closed."""
+
+    def __init__(
+        self,
+        app: FastAPI,
+        grace_seconds: int,
+        draining: asyncio.Event,
+        ready: Callable[[], Awaitable[None]],
+        done: Callable[[], Awaitable[None]] = nothing,
+    ) -> None:
+        """Serve nothing yet.
+
+        Args:
+            app: what to serve.
+            grace_seconds: time that requests in flight have to end.
+            draining: set when the server stops; from then on ``app`` says that it is not ready.
+            ready: called when requests are taken.
+            done: called when the last request was answered.
+        """
+        super().__init__(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                ws="none",  # nothing speaks WebSocket yet, and loading its library takes 3 MB
+                timeout_graceful_shutdown=grace_seconds,
+                backlog=BACKLOG,
+            )
+        )
+        self._grace_seconds = grace_seconds
+        self._draining = draining
+        self._ready = ready
+        self._done = done
+
+    def leave(self) -> None:
+        """Stop while others take the new connections: to those who ask, the gateway stays ready."""
+        self._accept_no_more()
+        self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take requests."""
+        await super().startup(sockets)
+        # What start-up left stays for good; scanning it at every collection is the tail of latencies.
+        gc.collect()
+        gc.freeze()
+        await self._ready()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """Stop; a second SIGINT stops at once."""
+        # Unlike uvicorn's own, which raises the signal again at the end: being told to stop is no failure.
+        self._draining.set()
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End every connection once its requests are answered; return when all are, or the grace time is over."""
+        began = time.monotonic()
+        self._accept_no_more()
+        state = self.server_state
+        state.default_headers = [*state.default_headers, (b"connection", b"close")]
+        for connection in state.connections:
+            cycle = getattr(connection, "cycle", None)
+            if cycle is not None and not cycle.response_complete:
+                connection.shutdown()  # which lets it end
+        while state.connections and not self.force_exit and time.monotonic() - began < self._kept_seconds():  # noqa: ASYNC110 - uvicorn has no event for it
+            await asyncio.sleep(POLL_SECONDS)
+        self._draining.set()
+        left = self._grace_seconds - (time.monotonic() - began)
+        self.config.timeout_graceful_shutdown = max(0, round(left))
+        await super().shutdown(sockets)
+        await self._done()
+
+    def _kept_seconds(self) -> float:
+        return min(KEPT_SECONDS, self._grace_seconds)
+
+    def _accept_no_more(self) -> None:
+        for server in self.servers:
+            server.close()
