@@ -68,7 +68,7 @@ class MlServer(Peer):
     title = "MLServer"
     package = "mlserver==1.7.1"
     settings = (
-        "custom runtime, `parallel_workers` 0 (on one core a second process only adds work), `debug` off, "
+        "custom runtime, `parallel_workers` 0 (all in one process, as there is one core), `debug` off, "
         "no adaptive batching (its default)"
     )
     ready_path = f"/v2/models/{NAME}/ready"
