@@ -41,7 +41,7 @@ def main() -> None:
     scrapes = parser.parse_args().scrapes
     print(describe("fastapi", "uvicorn", "prometheus-client"))
     for processes in (1, 2, 4):
-        with _gateway(processes) as (url, pid), httpx.Client(base_url=url, trust_env=False, timeout=30) as client:
+        with _gateway(processes) as (url, pid, log), httpx.Client(base_url=url, trust_env=False, timeout=30) as client:
             for _ in range(2 * processes):
                 for method in METHODS:
                     for path in PATHS:
@@ -55,11 +55,11 @@ def main() -> None:
                 print(
                     f"  parent: {_kilobytes(pid, 'Rss') // 1024} MB resident, {_kilobytes(pid, 'Pss') // 1024} its own"
                 )
-                print(f"  children: {children} MB; one that is killed is replaced in {_restart(pid):.2f} s")
+                print(f"  children: {children} MB; one that is killed is replaced in {_restart(pid, log):.2f} s")
 
 
 @contextmanager
-def _gateway(processes: int) -> Generator[tuple[str, int]]:
+def _gateway(processes: int) -> Generator[tuple[str, int, Path]]:
     with tempfile.TemporaryDirectory() as folder:
         address = free_address("127.0.0.1", 0)
         settings = {
@@ -74,7 +74,7 @@ def _gateway(processes: int) -> Generator[tuple[str, int]]:
             gateway = subprocess.Popen(command, env=os.environ | settings, stderr=stderr)
         try:
             _wait(lambda: "gateway_ready" in log.read_text())
-            yield address.url, gateway.pid
+            yield address.url, gateway.pid, log
         finally:
             gateway.terminate()
             gateway.wait()
@@ -87,13 +87,12 @@ def _scrape(client: httpx.Client) -> float:
     return (time.perf_counter() - began) * 1000
 
 
-def _restart(parent: int) -> float:
-    """Kill a child; return the seconds until another uses as much memory, as it does when it is ready."""
-    killed, *others = _children(parent)
-    enough = 0.95 * _kilobytes(killed, "Rss")
-    os.kill(killed, signal.SIGKILL)
+def _restart(parent: int, log: Path) -> float:
+    """Kill a child; return the seconds until another takes requests."""
+    ready = log.read_text().count("process_ready") + 1
+    os.kill(_children(parent)[0], signal.SIGKILL)
     began = time.perf_counter()
-    _wait(lambda: any(_kilobytes(new, "Rss") > enough for new in {*_children(parent)} - {killed, *others}))
+    _wait(lambda: log.read_text().count("process_ready") >= ready)
     return time.perf_counter() - began
 
 

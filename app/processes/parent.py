@@ -171,6 +171,7 @@ class Parent:
         match message["word"]:
             case "ready":
                 member.became_ready()
+                log.info("process_ready", process=member.number, pid=member.pid)
                 self._unproven.clear()
                 self._announce()
             case "refused":
