@@ -17,7 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 import structlog
 from anyio import to_thread
 from fastapi import FastAPI
-from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import openapi, problems
 from app.dependencies import Services
@@ -51,6 +51,25 @@ Errors are problem documents (RFC 9457) with a stable `code`; under `/v2` they a
 log = structlog.get_logger()
 
 
+class Gateway(FastAPI):
+    """The framework with layers before it; what these answer, as predictions, never comes to it.
+
+    Middleware of the framework would stand behind layers of its own, which take longer than a small prediction.
+    """
+
+    front: ASGIApp
+    """The outermost layer."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        scope["app"] = self
+        await self.front(scope, receive, send)
+
+    async def framework(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle what no layer before has answered."""
+        await super().__call__(scope, receive, send)
+
+
 def create_app(settings: GatewaySettings, merging: Merging | None = None) -> FastAPI:
     """Return the gateway as an ASGI application; ``merging`` if it is one process of several.
 
@@ -60,26 +79,18 @@ def create_app(settings: GatewaySettings, merging: Merging | None = None) -> Fas
         ValueError: the URL of Redis is none.
     """
     services = _services(settings, merging)
-    app = FastAPI(
+    app = Gateway(
         title="Lectern",
         version=_version(),
         description=DESCRIPTION,
         lifespan=_lifespan,
         redirect_slashes=False,
         redoc_url=None,
-        # From the outside in.
-        middleware=[
-            Middleware(RequestTelemetry, metrics=services.metrics),
-            Middleware(inference.InferenceRoute),
-            Middleware(
-                BodyLimit,
-                json_limit_bytes=settings.json_limit_bytes,
-                upload_limit_bytes=settings.upload_limit_bytes,
-                uploads=datasets.UPLOADS,
-            ),
-        ],
     )
     app.state.services = services
+    limited = BodyLimit(app.framework, settings.json_limit_bytes, settings.upload_limit_bytes, datasets.UPLOADS)
+    predicting = inference.InferenceRoute(limited)
+    app.front = RequestTelemetry(predicting, services.metrics, debug=settings.log_level == "DEBUG")
     # Routes are tried in order, and that takes longer than a small prediction: the frequent ones come first.
     app.router.routes[:0] = inference.routes
     for module in (oip, jobs, models, datasets, families, health):

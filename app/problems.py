@@ -133,6 +133,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _framework)
     app.add_exception_handler(ClientDisconnect, _left)
+    app.add_exception_handler(Exception, _unexpected)
 
 
 async def _ours(request: Request, error: Exception) -> Response:
@@ -165,6 +166,10 @@ def _allowed(request: Request) -> str:
         method: [route.matches({**request.scope, "method": method})[0] for route in routes] for method in METHODS
     }
     return ", ".join(method for method, found in matches.items() if Match.FULL in found)
+
+
+async def _unexpected(request: Request, __: Exception) -> Response:
+    return unexpected(request.scope)
 
 
 async def _left(_: Request, __: Exception) -> Response:

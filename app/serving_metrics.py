@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from app.serving.batching import Timing
+from app.tally import Tally
 
 REQUEST_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 STAGE_SECONDS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
@@ -59,12 +60,22 @@ class ServingMetrics:
         self._loaded = Gauge("lectern_models_loaded", "Versions in memory.", registry=registry)
         self._pending = Gauge("lectern_pending_runs", "Runs that wait now.", VERSION, registry=registry)
 
+        self._tallies: list[Tally] = []
+
     def of(self, model: str, version: int) -> VersionMetrics:
         """Return the metrics of one version."""
         return VersionMetrics(self, model, str(version))
 
+    def tally(self, histogram: Histogram) -> Tally:
+        """Return what feeds a histogram whose labels are bound."""
+        tally = Tally(histogram)
+        self._tallies.append(tally)
+        return tally
+
     def now(self, pending: Iterable[tuple[str, int, int]]) -> None:
         """Take what is true at this moment: model, version and number of waiting runs of all that is in memory."""
+        for tally in self._tallies:
+            tally.count()
         self._pending.clear()
         loaded = 0
         for model, version, waiting in pending:
@@ -80,18 +91,19 @@ class VersionMetrics:
         """Bind the labels."""
         self._metrics = metrics
         self._labels = (model, version)
-        self._queue = metrics.queue.labels(model, version)
+        self._queue = metrics.tally(metrics.queue.labels(model, version))
         self._input, self._infer, self._output = (
-            metrics.compute.labels(model, version, stage) for stage in ("input", "infer", "output")
+            metrics.tally(metrics.compute.labels(model, version, stage)) for stage in ("input", "infer", "output")
         )
-        self._rows = metrics.rows.labels(model, version)
-        self._seconds: dict[tuple[str, str], Histogram] = {}
+        self._rows = metrics.tally(metrics.rows.labels(model, version))
+        self._seconds: dict[tuple[str, str], Tally] = {}
 
     def answered(self, verb: str, outcome: str, seconds: float) -> None:
         """Count a request; ``outcome`` is ``ok`` or the code of its problem."""
         bound = self._seconds.get((verb, outcome))
         if bound is None:
-            bound = self._seconds[verb, outcome] = self._metrics.seconds.labels(*self._labels, verb, outcome)
+            histogram = self._metrics.seconds.labels(*self._labels, verb, outcome)
+            bound = self._seconds[verb, outcome] = self._metrics.tally(histogram)
         bound.observe(seconds)
 
     def ran(self, timing: Timing) -> None:

