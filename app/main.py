@@ -1,6 +1,6 @@
 """The gateway, put together. Read this first: what there is, in which order requests pass it, how it stops.
 
-``create_app`` builds the application without touching the network; its lifespan watches for changed models.
+``create_app`` builds the application without touching the network; its lifespan watches for changed models and keys.
 ``serve`` runs it: ``lectern gateway`` calls it. Nothing happens at import.
 """
 
@@ -23,19 +23,21 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from app import openapi, problems
+from app.access.callers import Callers
+from app.access.guard import AccessGuard
+from app.access.keyring import Keyring
+from app.access.keys import Keys
+from app.access.rates import Rates
 from app.dependencies import Services
-from app.limits import BodyLimit
-from app.queue import JobQueue
+from app.limits import BodyLimit, BodyLimits
+from app.projects import Projects, Shared, ended
 from app.reading import Readings
 from app.routes import datasets, families, health, jobs, models, oip, predict
-from app.serving.registry import Registry
 from app.serving.runtimes.onnx import OnnxRuntime
 from app.serving.runtimes.torchscript import TorchScriptRuntime
 from app.settings import GatewaySettings
 from app.telemetry import Metrics, RequestTelemetry, configure_logs
-from models.artifacts.datasets import Datasets
 from models.artifacts.store import ArtifactStore
-from models.artifacts.versions import Versions
 from models.catalog import Catalog
 from models.contract.errors import LecternError
 
@@ -59,7 +61,9 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         ModuleNotFoundError: a package of families is not there.
         ValueError: the URL of Redis is none.
     """
-    services = _services(settings)
+    shared = _shared(settings)
+    projects = Projects(shared)
+    keyring = Keyring(Keys(shared.store), settings.project)
     app = FastAPI(
         title="Lectern",
         version=_version(),
@@ -69,22 +73,23 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         redoc_url=None,
         # From the outside in.
         middleware=[
-            Middleware(RequestTelemetry, metrics=services.metrics),
+            Middleware(RequestTelemetry, metrics=shared.metrics),
             Middleware(
-                BodyLimit,
-                json_limit_bytes=settings.json_limit_bytes,
-                upload_limit_bytes=settings.upload_limit_bytes,
-                uploads=datasets.UPLOADS,
+                AccessGuard,
+                keyring=keyring,
+                callers=Callers(settings.trusted_hosts, any_host=settings.insecure and not settings.trusted_hosts),
+                rates=Rates(settings.rate_per_second, settings.rate_burst),
             ),
+            Middleware(BodyLimit, limits=BodyLimits.of(settings), uploads=datasets.UPLOADS),
         ],
     )
-    app.state.services = services
+    app.state.projects, app.state.services, app.state.keyring = projects, projects.own, keyring
     # Routes are tried in order, and that takes longer than a small prediction: the frequent ones come first.
     app.router.routes[:0] = predict.routes
     for module in (oip, jobs, models, datasets, families, health):
         app.include_router(module.router)
     problems.install(app)
-    openapi.install(app, services.catalog)
+    openapi.install(app, shared.catalog)
     return app
 
 
@@ -93,11 +98,9 @@ def serve(settings: GatewaySettings) -> int:
 
     A reason not to start is a sentence on stderr and the code 1.
     """
-    if settings.listens_beyond_this_machine() and not settings.insecure:
-        return _refuse(
-            f"Lectern does not listen on {settings.host}: anybody who reaches it could use it, as there are no keys. "
-            "Listen on 127.0.0.1, or allow it with LECTERN_INSECURE=1."
-        )
+    refusal = _exposed(settings)
+    if refusal:
+        return _refuse(refusal)
     configure_logs(settings)
     try:
         listener = _listen(settings)
@@ -113,23 +116,29 @@ def serve(settings: GatewaySettings) -> int:
     return 0
 
 
-def _services(settings: GatewaySettings) -> Services:
-    catalog = Catalog(settings.families)
-    store = ArtifactStore(settings.store_url)
-    versions = Versions(store, settings.project)
-    runtimes = {"onnx": OnnxRuntime(), "torchscript": TorchScriptRuntime(settings.torchscript_limit_seconds)}
-    count, size = settings.loaded_models_limit, settings.loaded_models_limit_bytes
-    return Services(
+def _exposed(settings: GatewaySettings) -> str | None:
+    """Return why the gateway may not listen where it should; None if it may."""
+    if settings.insecure or not settings.listens_beyond_this_machine():
+        return None
+    try:
+        if Keys(ArtifactStore(settings.store_url)).live():
+            return None
+    except LecternError as error:
+        return f"Lectern cannot tell whether there are keys: {error}"
+    return (
+        f"Lectern does not listen on {settings.host}: anybody who reaches it could use it, as there are no keys. "
+        "Create one with 'lectern keys create', listen on 127.0.0.1, or allow it with LECTERN_INSECURE=1."
+    )
+
+
+def _shared(settings: GatewaySettings) -> Shared:
+    return Shared(
         settings=settings,
-        catalog=catalog,
-        store=store,
-        datasets=Datasets(store, catalog, settings.project),
+        catalog=Catalog(settings.families),
+        store=ArtifactStore(settings.store_url),
         readings=Readings(settings),
-        versions=versions,
-        queue=JobQueue(settings.redis_url, settings.project, settings.max_attempts),
-        registry=Registry(versions, catalog, runtimes, count, size),
         metrics=Metrics(),
-        runtimes=runtimes,
+        runtimes={"onnx": OnnxRuntime(), "torchscript": TorchScriptRuntime(settings.torchscript_limit_seconds)},
         executor=ThreadPoolExecutor(settings.threads(), thread_name_prefix="inference"),
         waiting=ThreadPoolExecutor(settings.threads(), thread_name_prefix="waiting"),
         draining=asyncio.Event(),
@@ -138,25 +147,22 @@ def _services(settings: GatewaySettings) -> Services:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
-    services: Services = app.state.services
-    following = asyncio.create_task(services.registry.follow(services.queue))
+    projects: Projects = app.state.projects
+    keyring: Keyring = app.state.keyring
+    await keyring.start()
+    following = asyncio.create_task(keyring.follow())
+    projects.start()
+    services = projects.own
     try:
         yield
     finally:
         services.draining.set()
-        await _stop(following)
-        await services.queue.close()
+        await ended(following)
+        await projects.stop()
         for threads in (services.executor, services.waiting):
             threads.shutdown(wait=False, cancel_futures=True)
         for runtime in services.runtimes.values():
             await to_thread.run_sync(runtime.close)
-
-
-async def _stop(task: asyncio.Task[None]) -> None:
-    # The Redis client loses a cancellation that comes while it connects, so once is not enough.
-    while not task.done():
-        task.cancel()
-        await asyncio.wait({task}, timeout=0.1)
 
 
 def _listen(settings: GatewaySettings) -> socket.socket:
@@ -177,7 +183,10 @@ def _listen(settings: GatewaySettings) -> socket.socket:
 def _run(app: FastAPI, settings: GatewaySettings, listener: socket.socket) -> None:
     import uvicorn  # noqa: PLC0415 - tests and tools that only build the application do without
 
+    from app.protocol import BoundedProtocol  # noqa: PLC0415 - as above
+
     services: Services = app.state.services
+    keyring: Keyring = app.state.keyring
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
@@ -189,7 +198,7 @@ def _run(app: FastAPI, settings: GatewaySettings, listener: socket.socket) -> No
             # What start-up left stays for good; scanning it at every collection is the tail of latencies.
             gc.collect()
             gc.freeze()
-            log.info("gateway_ready", url=url)
+            log.info("gateway_ready", url=url, needs_key=keyring.asks)
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
             # Unlike uvicorn's own, which raises the signal again at the end: being told to stop is no failure.
@@ -199,6 +208,7 @@ def _run(app: FastAPI, settings: GatewaySettings, listener: socket.socket) -> No
 
     config = uvicorn.Config(
         app,
+        http=BoundedProtocol,
         log_config=None,
         access_log=False,
         server_header=False,

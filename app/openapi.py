@@ -10,17 +10,22 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
+from app.access.scopes import ADMIN, OPEN, Permissions
 from app.problems import documented
 from app.schemas import Problem
 from models.catalog import Catalog
 from models.contract.errors import (
+    BodyTooSlow,
     DeadlineExceeded,
+    Forbidden,
     MalformedBody,
     ModelDamaged,
     ModelNotFound,
     NotAcceptable,
     PayloadTooLarge,
+    RateLimited,
     RuntimeUnavailable,
+    Unauthorized,
     UnsupportedMedia,
     VerbNotFound,
     VersionNotFound,
@@ -45,6 +50,14 @@ PREDICT_ERRORS = (
 PNG = "image/png"
 """The form of pictures, for clients that accept it."""
 
+KEY = "key"
+KEY_SCHEME = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "A key from `lectern keys create`. While there are none, this machine alone is answered.",
+}
+REFUSALS = (Unauthorized, Forbidden, RateLimited)
+
 SCHEMAS = "#/components/schemas/"
 
 
@@ -67,6 +80,7 @@ def _document(app: FastAPI, catalog: Catalog) -> Json:
         for task in catalog.tasks():
             for name, verb in catalog.task(task).verbs.items():
                 _describe(document["paths"], task, name, verb)
+        _protect(document)
         _hoist(document["paths"], schemas)
         _hoist(schemas[Problem.__name__], schemas)
         app.openapi_schema = document
@@ -89,6 +103,22 @@ def _describe(paths: Json, task: str, name: str, verb: Verb) -> None:
             answers[PNG] = {"schema": {"type": "string", "format": "binary"}}
         schema = answers["application/json"]["schema"]
         schema["properties"]["predictions"]["items"]["anyOf"].append(answer)
+
+
+def _protect(document: Json) -> None:
+    """Say of each operation which key it needs, and how it is refused without."""
+    document["components"]["securitySchemes"] = {KEY: KEY_SCHEME}
+    permissions = Permissions()
+    for path, operations in document["paths"].items():
+        if path in OPEN:
+            continue
+        for method, operation in cast("Json", operations).items():
+            needed = permissions.needed(method.upper(), path) or ADMIN
+            operation["security"] = [{KEY: [scope.value]} for scope in sorted(needed)]
+            refusals = (*REFUSALS, BodyTooSlow) if "requestBody" in operation else REFUSALS
+            for status, described in documented(*refusals).items():
+                told = operation["responses"].get("default", described)
+                operation["responses"].setdefault(str(status), told)
 
 
 def _operation(path: str, name: str) -> Json:

@@ -30,6 +30,9 @@ CLIENT_LEFT = 499
 STATUS: dict[type[LecternError], int] = {
     errors.LecternError: 500,
     errors.MalformedBody: 400,
+    errors.Unauthorized: 401,
+    errors.Forbidden: 403,
+    errors.BodyTooSlow: 408,
     errors.PayloadTooLarge: 413,
     errors.UnsupportedMedia: 415,
     errors.NotAcceptable: 406,
@@ -52,6 +55,7 @@ STATUS: dict[type[LecternError], int] = {
     errors.JobFinished: 409,
     errors.IdempotencyMismatch: 409,
     errors.VersionInUse: 409,
+    errors.RateLimited: 429,
     errors.Unavailable: 503,
     errors.QueueUnavailable: 503,
     errors.StoreUnavailable: 503,
@@ -79,9 +83,7 @@ def status_of(error: type[LecternError]) -> int:
 
 def response(error: LecternError, scope: Scope, headers: Mapping[str, str] | None = None) -> Response:
     """Return ``error`` in the form that the path of the request speaks."""
-    extra = dict(headers or {})
-    if isinstance(error, errors.Unavailable):
-        extra["Retry-After"] = RETRY_AFTER_SECONDS
+    extra = {**_headers(error), **(headers or {})}
     if str(scope["path"]).startswith("/v2"):
         content = orjson.dumps({"error": error.detail})
         return Response(content, _oip_status(type(error)), extra, "application/json")
@@ -93,6 +95,21 @@ def response(error: LecternError, scope: Scope, headers: Mapping[str, str] | Non
         "request_id": scope.get("request_id", ""),
     }
     return Response(orjson.dumps(problem), status, extra, MEDIA_TYPE)
+
+
+def _headers(error: LecternError) -> dict[str, str]:
+    """Return the headers that belong to an error wherever it comes from."""
+    match error:
+        case errors.Unauthorized():
+            return {"WWW-Authenticate": "Bearer"}
+        case errors.RateLimited():
+            return {"Retry-After": str(error.retry_seconds)}
+        case errors.Unavailable():
+            return {"Retry-After": RETRY_AFTER_SECONDS}
+        case errors.BodyTooSlow():  # the rest of the body is not waited for
+            return {"Connection": "close"}
+        case _:
+            return {}
 
 
 def unexpected(scope: Scope) -> Response:

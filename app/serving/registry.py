@@ -32,6 +32,8 @@ RECONNECT_SECONDS = 1.0
 log = structlog.get_logger()
 
 Key = tuple[str, int]
+Memory = OrderedDict[tuple[str, str, int], LoadedModel]
+"""Versions in memory by project, model and number, the one unused for longest first."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,12 @@ class Registry:
         largest_count: int,
         largest_bytes: int,
         clock: Callable[[], float] = time.monotonic,
+        memory: Memory | None = None,
     ) -> None:
-        """Load nothing yet; at most ``largest_count`` versions of ``largest_bytes`` stay loaded."""
+        """Load nothing yet; at most ``largest_count`` versions of ``largest_bytes`` stay loaded.
+
+        Registries that are given the same ``memory`` have these limits together.
+        """
         self._versions = versions
         self._catalog = catalog
         self._runtimes = runtimes
@@ -62,12 +68,13 @@ class Registry:
         self._known: dict[str, _Known] = {}
         self._looking_up: dict[str, asyncio.Task[ModelListing]] = {}
         self._forgotten = 0
-        self._loaded: OrderedDict[Key, LoadedModel] = OrderedDict()
+        self._project = versions.project
+        self._loaded: Memory = OrderedDict() if memory is None else memory
         self._loading: dict[Key, asyncio.Task[LoadedModel]] = {}
 
     @property
     def loaded_count(self) -> int:
-        """Number of versions in memory."""
+        """Number of versions in memory, of all projects that share it."""
         return len(self._loaded)
 
     async def listing(self, model: str) -> ModelListing:
@@ -109,9 +116,10 @@ class Registry:
     async def loaded(self, model: str, number: int) -> LoadedModel:
         """Return a version, loading it once however many ask at the same time."""
         key = (model, number)
-        if key in self._loaded:
-            self._loaded.move_to_end(key)
-            return self._loaded[key]
+        place = (self._project, *key)
+        if place in self._loaded:
+            self._loaded.move_to_end(place)
+            return self._loaded[place]
         task = self._loading.get(key)
         if task is None:
             task = asyncio.create_task(self._load(key))
@@ -165,15 +173,16 @@ class Registry:
             done.exception()  # whoever waits has it; of a look-up ahead of time nobody does, and the next one tells
 
     def _unload(self, model: str, but: Collection[int]) -> None:
-        for key in [key for key in self._loaded if key[0] == model and key[1] not in but]:
-            del self._loaded[key]
+        own = (self._project, model)
+        for place in [place for place in self._loaded if place[:2] == own and place[2] not in but]:
+            del self._loaded[place]
 
     async def _load(self, key: Key) -> LoadedModel:
         started = time.perf_counter()
         loaded = await to_thread.run_sync(sessions.load, self._versions, self._catalog, self._runtimes, *key)
         seconds = round(time.perf_counter() - started, 3)
         log.info("model_loaded", model=key[0], version=key[1], seconds=seconds)
-        self._loaded[key] = loaded
+        self._loaded[(self._project, *key)] = loaded
         self._evict()
         return loaded
 
@@ -188,5 +197,5 @@ class Registry:
             len(self._loaded) > self._largest_count
             or sum(model.payload_bytes for model in self._loaded.values()) > self._largest_bytes
         ):
-            (model, number), _ = self._loaded.popitem(last=False)
-            log.info("model_evicted", model=model, version=number)
+            (project, model, number), _ = self._loaded.popitem(last=False)
+            log.info("model_evicted", project=project, model=model, version=number)

@@ -14,6 +14,10 @@
     │   ├── FamilyNotFound · DatasetNotFound · JobNotFound · ModelNotFound
     │   └── VersionNotFound · AliasNotFound · VerbNotFound · RouteNotFound
     ├── MethodNotAllowed         the path exists, the method does not
+    ├── Unauthorized             no key that is valid
+    ├── Forbidden                the key lacks a scope, or another site's page asks
+    ├── RateLimited              more requests with one key than are taken
+    ├── BodyTooSlow              the body did not arrive in time
     ├── Conflict
     │   ├── DatasetExists · DatasetInUse
     │   ├── JobFinished · IdempotencyMismatch
@@ -209,6 +213,39 @@ class MethodNotAllowed(LecternError):
 
     code = "method_not_allowed"
     title = "Method not allowed"
+
+
+class Unauthorized(LecternError):
+    """The request comes without a key that is valid now."""
+
+    code = "unauthorized"
+    title = "A valid key is needed"
+
+
+class Forbidden(LecternError):
+    """The key does not allow this, or the request comes from where none may come from."""
+
+    code = "forbidden"
+    title = "Not allowed"
+
+
+class RateLimited(LecternError):
+    """More requests came with one key than are taken; ``retry_seconds`` later the next one is."""
+
+    code = "rate_limited"
+    title = "Too many requests"
+
+    def __init__(self, detail: str, errors: Sequence[FieldError] = (), retry_seconds: int = 1) -> None:
+        """Keep when to come again."""
+        super().__init__(detail, errors)
+        self.retry_seconds = retry_seconds
+
+
+class BodyTooSlow(LecternError):
+    """The body did not arrive within the time it has."""
+
+    code = "body_too_slow"
+    title = "The body came too slowly"
 
 
 class Conflict(LecternError):
