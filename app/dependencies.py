@@ -11,6 +11,7 @@ from typing import Annotated, Protocol, TypeVar, cast
 
 from fastapi import Depends, Query
 from starlette.requests import Request
+from starlette.types import Scope
 
 from app import json_text
 from app.access.keyring import Grant
@@ -81,8 +82,13 @@ class ServicesByProject(Protocol):
 
 def services(request: Request) -> Services:
     """Return the services of the project that the request's key belongs to, else of the gateway's own."""
-    projects: ServicesByProject = request.app.state.projects
-    grant: Grant | None = request.scope.get("grant")
+    return services_in(request.scope)
+
+
+def services_in(scope: Scope) -> Services:
+    """Return the same from the scope of the request."""
+    projects: ServicesByProject = scope["app"].state.projects
+    grant: Grant | None = scope.get("grant")
     return projects.of(grant.project if grant else None)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from models.contract.errors import MalformedBody
+from models.contract.errors import MalformedBody, ValidationFailed
 
 DEEPEST = 64
 """Levels of lists and objects. No tensor has so many axes, and whatever walks recursively survives it."""
@@ -25,10 +25,14 @@ def parse(body: bytes) -> object:
     """Return the parsed body; NaN and infinity are no JSON.
 
     Raises:
-        MalformedBody: it cannot be parsed; says where. Or it is nested deeper than anything that is read.
+        MalformedBody: it cannot be parsed; says where.
+        ValidationFailed: it is nested deeper than anything that is read; nothing of it is made into values then.
     """
-    if _is_too_deep(body):
-        raise MalformedBody(f"The body is nested deeper than the {DEEPEST} levels that are read.")
+    deepest, last = _levels(body)
+    if deepest > DEEPEST:
+        if last:
+            raise MalformedBody("The body is not JSON: not every bracket is closed.")
+        raise ValidationFailed(f"The body is nested deeper than the {DEEPEST} levels that are read.")
     # Millions of new lists make the garbage collector look again and again at what cannot be garbage yet: 55 MB of
     # nested numbers take 0.8 s instead of 4.6, in which no other thread runs.
     collecting = gc.isenabled()
@@ -42,26 +46,26 @@ def parse(body: bytes) -> object:
             gc.enable()
 
 
-def _is_too_deep(body: bytes) -> bool:
-    """Return whether lists and objects are nested too deeply, in a time that grows with the length alone.
+def _levels(body: bytes) -> tuple[int, int]:
+    """Return the deepest level of lists and objects, and the level at the end; 0 if there cannot be too many.
 
-    Nothing is looked at twice unless there are more brackets than levels; then brackets and quotes are all that is.
+    Takes a time that grows with the length alone. Nothing is looked at twice unless there are more brackets than
+    levels; then brackets and quotes are all that is.
     """
     if len(body) <= DEEPEST or not _has_many_brackets(np.frombuffer(body, np.uint8)):
-        return False
+        return 0, 0
     if b"\\" in body:  # pairs first, so that what is left before a quote escapes it
         body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
     steps = np.frombuffer(body.translate(STEPS, PLAIN), np.int8)
-    depth = quotes = 0
+    deepest = level = quotes = 0
     for start in range(0, len(steps), PIECE):
         piece = steps[start : start + PIECE]
         # What stands after an odd number of quotes is text.
         seen = np.cumsum(piece == QUOTE, dtype=np.int32) + quotes
-        depths = np.cumsum(np.where((seen & 1) | (piece == QUOTE), 0, piece), dtype=np.int32) + depth
-        if depths.max() > DEEPEST:
-            return True
-        depth, quotes = int(depths[-1]), int(seen[-1]) & 1
-    return False
+        levels = np.cumsum(np.where((seen & 1) | (piece == QUOTE), 0, piece), dtype=np.int32) + level
+        deepest = max(deepest, int(levels.max()))
+        level, quotes = int(levels[-1]), int(seen[-1]) & 1
+    return deepest, level
 
 
 def _has_many_brackets(text: NDArray[np.uint8]) -> bool:

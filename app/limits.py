@@ -45,6 +45,37 @@ class BodyLimits:
         )
 
 
+class Timely:
+    """Passes on the pieces of a body as long as they come in time, then whatever else comes whenever it does."""
+
+    def __init__(self, receive: Receive, seconds: float) -> None:
+        """Let the time begin with the first piece that is asked for."""
+        self._receive = receive
+        self._seconds = seconds
+        self._deadline = 0.0
+        self._complete = False
+        self.late: BodyTooSlow | None = None
+
+    async def __call__(self) -> Message:
+        """Return the next message.
+
+        Raises:
+            BodyTooSlow: the body was not complete before its time was over.
+        """
+        if self._complete:
+            return await self._receive()
+        if not self._deadline:
+            self._deadline = asyncio.get_running_loop().time() + self._seconds
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                message = await self._receive()
+        except TimeoutError:
+            self.late = BodyTooSlow(f"The body did not arrive within the {self._seconds:g} s that it has.")
+            raise self.late from None
+        self._complete = not message.get("more_body", False)
+        return message
+
+
 class BodyLimit:
     """ASGI layer that refuses a body that is too large or too slow; ``uploads`` have limits of their own.
 
@@ -81,27 +112,26 @@ class BodyLimit:
 
 
 class _Guard:
-    """Counts what is read; once that is too much, withholds the application's answer unless it has begun."""
+    """Counts what is read; once that is too much or too late, withholds the application's answer unless begun."""
 
     def __init__(self, receive: Receive, send: Send, bound: Bound) -> None:
-        self._receive = receive
+        self._receive = Timely(receive, bound.seconds)
         self._send = send
         self._bound = bound
         self._left = bound.payload_bytes
-        self._deadline = 0.0
-        self._complete = False
-        self.refusal: LecternError | None = None
+        self._too_large: PayloadTooLarge | None = None
         self.answering = False
 
+    @property
+    def refusal(self) -> LecternError | None:
+        return self._too_large or self._receive.late
+
     async def receive(self) -> Message:
-        if self._complete:
-            return await self._receive()
-        message = await self._received()
-        self._complete = not message.get("more_body", False)
+        message = await self._receive()
         self._left -= len(message.get("body", b""))
         if self._left < 0:
-            self.refusal = _too_large(self._bound)
-            raise self.refusal
+            self._too_large = _too_large(self._bound)
+            raise self._too_large
         return message
 
     async def send(self, message: Message) -> None:
@@ -109,21 +139,6 @@ class _Guard:
             return
         self.answering = True
         await self._send(message)
-
-    async def _received(self) -> Message:
-        """Return the next piece of the body.
-
-        Raises:
-            BodyTooSlow: it did not come before the time for the whole body was over.
-        """
-        if not self._deadline:
-            self._deadline = asyncio.get_running_loop().time() + self._bound.seconds
-        try:
-            async with asyncio.timeout_at(self._deadline):
-                return await self._receive()
-        except TimeoutError:
-            self.refusal = BodyTooSlow(f"The body did not arrive within the {self._bound.seconds:g} s that it has.")
-            raise self.refusal from None
 
 
 def _too_large(bound: Bound) -> PayloadTooLarge:

@@ -20,6 +20,7 @@ from starlette.types import Scope
 from app.schemas import OipError, Problem
 from models.contract import errors
 from models.contract.errors import LecternError
+from models.contract.findings import validation_error
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "5"
@@ -102,8 +103,6 @@ def _headers(error: LecternError) -> dict[str, str]:
     match error:
         case errors.Unauthorized():
             return {"WWW-Authenticate": "Bearer"}
-        case errors.RateLimited():
-            return {"Retry-After": str(error.retry_seconds)}
         case errors.Unavailable():
             return {"Retry-After": RETRY_AFTER_SECONDS}
         case errors.BodyTooSlow():  # the rest of the body is not waited for
@@ -155,7 +154,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
     """Answer FastAPI's findings; ``query``, ``path`` and ``header`` stay out of the pointers."""
     findings = cast("Sequence[Mapping[str, Any]]", cast("RequestValidationError", error).errors())
     issues = [{**finding, "loc": tuple(finding["loc"])[1:]} for finding in findings]
-    return response(errors.validation_error(issues), request.scope)
+    return response(validation_error(issues), request.scope)
 
 
 async def _framework(request: Request, error: Exception) -> Response:

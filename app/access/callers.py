@@ -17,6 +17,8 @@ from models.contract.errors import Forbidden
 PORT = re.compile(r":[0-9]{1,5}\Z")
 KNOWN_NAMES = 1024
 LONGEST_NAME = 300
+TWO = b""
+"""Two hosts are none."""
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -36,16 +38,16 @@ class Callers:
         Raises:
             Forbidden: it is meant for another host, or sent by a page of another site.
         """
-        host = b""
-        origin = site = None
+        host = origin = site = None
         for name, value in headers:
             if name == b"host":
-                host = value if not host else b" "  # two are one too many
+                host = value if host is None else TWO
             elif name == b"origin":
                 origin = value
             elif name == b"sec-fetch-site":
                 site = value
-        if not self._any_host and not self._is_own(host):
+        # No browser leaves it out.
+        if host is not None and not self._any_host and not self._is_own(host):
             raise Forbidden(
                 "Without keys only requests to this machine are answered: ask 127.0.0.1 or localhost, name the host in "
                 "LECTERN_TRUSTED_HOSTS, or create a key with 'lectern keys create'."
@@ -53,7 +55,7 @@ class Callers:
         if site == b"cross-site" or (origin is not None and not self._same(origin, host)):
             raise Forbidden("Without keys no request of another site's page is answered; create a key for it.")
 
-    def _same(self, origin: bytes, host: bytes) -> bool:
+    def _same(self, origin: bytes, host: bytes | None) -> bool:
         """Return whether a page of ``origin`` is this gateway's own, or of another program of this machine."""
         _, found, place = origin.partition(b"://")
         return bool(found) and (place == host or self._is_own(place))
@@ -65,6 +67,8 @@ class Callers:
         name = PORT.sub("", host.decode("latin-1").lower())
         if name.startswith("[") and name.endswith("]"):
             name = name[1:-1]
+        elif ":" in name:
+            return False
         if name == "localhost" or name in self._trusted:
             return True
         try:

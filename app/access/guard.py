@@ -16,6 +16,15 @@ from app.access.scopes import ADMIN, OPEN, Permissions
 from models.contract.errors import Forbidden, LecternError, MethodNotAllowed, RateLimited, RouteNotFound, Unauthorized
 
 
+class _Refused(Exception):
+    """An error with headers of its own."""
+
+    def __init__(self, error: LecternError, headers: dict[str, str]) -> None:
+        super().__init__(error.detail)
+        self.error = error
+        self.headers = headers
+
+
 class AccessGuard:
     """Lets in who may; answers the others."""
 
@@ -32,9 +41,11 @@ class AccessGuard:
         if scope["type"] == "http" and scope["path"] not in OPEN:
             try:
                 scope["grant"] = self._admitted(scope)
+            except _Refused as refused:
+                await problems.response(refused.error, scope, refused.headers)(scope, receive, send)
+                return
             except LecternError as error:
-                headers = {"Allow": self._allowed(scope)} if isinstance(error, MethodNotAllowed) else None
-                await problems.response(error, scope, headers)(scope, receive, send)
+                await problems.response(error, scope)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
@@ -47,7 +58,7 @@ class AccessGuard:
         wait_seconds = self._rates.wait_seconds(grant.key_id)
         if wait_seconds:
             detail = f"The key {grant.key_id} has sent more requests than are taken; come again in {wait_seconds} s."
-            raise RateLimited(detail, retry_seconds=wait_seconds)
+            raise _Refused(RateLimited(detail), {"Retry-After": str(wait_seconds)})
         needed = self._permissions.needed(scope["method"], scope["path"])
         if needed is None:
             self._check_undeclared(scope, grant)
@@ -59,12 +70,11 @@ class AccessGuard:
         """Return for ``admin``: others are told of no route that says not whom it is for."""
         if not grant.scopes.isdisjoint(ADMIN):
             return
-        if self._permissions.methods(scope["path"]):
-            raise MethodNotAllowed(f"{scope['path']} does not take {scope['method']}.")
+        methods = self._permissions.methods(scope["path"])
+        if methods:
+            wrong = MethodNotAllowed(f"{scope['path']} does not take {scope['method']}.")
+            raise _Refused(wrong, {"Allow": ", ".join(methods)})
         raise RouteNotFound(f"There is no endpoint {scope['path']}; /docs lists those there are.")
-
-    def _allowed(self, scope: Scope) -> str:
-        return ", ".join(self._permissions.methods(scope["path"]))
 
 
 def _authorization(headers: Headers) -> bytes | None:

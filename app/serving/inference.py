@@ -11,7 +11,8 @@ from pydantic import BaseModel, ValidationError
 
 from app.serving.sessions import LoadedModel
 from models.contract.config import Options
-from models.contract.errors import VerbNotFound, validation_error
+from models.contract.errors import VerbNotFound
+from models.contract.findings import validation_error
 from models.contract.task import Arrays, Codec, Prediction, Verb
 
 

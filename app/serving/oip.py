@@ -14,7 +14,8 @@ from app import json_text
 from app.schemas import OipInput, OipModel, OipRequest, OipTensor
 from app.serving.sessions import LoadedModel
 from app.serving.tensors import check_shape
-from models.contract.errors import ValidationFailed, validation_error
+from models.contract.errors import ValidationFailed
+from models.contract.findings import validation_error
 from models.contract.task import Array
 from models.contract.tensors import Dtype, PartSignature, TensorSignature
 

@@ -14,8 +14,7 @@
     │   ├── FamilyNotFound · DatasetNotFound · JobNotFound · ModelNotFound
     │   └── VersionNotFound · AliasNotFound · VerbNotFound · RouteNotFound
     ├── MethodNotAllowed         the path exists, the method does not
-    ├── Unauthorized             no key that is valid
-    ├── Forbidden                the key lacks a scope, or another site's page asks
+    ├── Unauthorized · Forbidden no key that is valid · one that does not allow this, or another site's page
     ├── RateLimited              more requests with one key than are taken
     ├── BodyTooSlow              the body did not arrive in time
     ├── Conflict
@@ -42,10 +41,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import ClassVar, Self, cast
+from typing import ClassVar, Self
+
+from models.contract.suggestions import suggestion
 
 
 @dataclass(frozen=True)
@@ -141,15 +141,7 @@ class NotFound(LecternError):
     @classmethod
     def named(cls, noun: str, name: str, known: Iterable[str] = ()) -> Self:
         """Return the error for ``name``, suggesting the nearest of the ``known`` names."""
-        candidates = sorted(known)
-        near = get_close_matches(name, candidates, n=1, cutoff=0.5)
-        if near:
-            hint = f" Did you mean '{near[0]}'?"
-        elif candidates:
-            hint = f" Known: {', '.join(candidates[:20])}."
-        else:
-            hint = ""
-        return cls(f"There is no {noun} '{name}'.{hint}")
+        return cls(f"There is no {noun} '{name}'.{suggestion(name, known)}")
 
 
 class FamilyNotFound(NotFound):
@@ -230,15 +222,10 @@ class Forbidden(LecternError):
 
 
 class RateLimited(LecternError):
-    """More requests came with one key than are taken; ``retry_seconds`` later the next one is."""
+    """More requests came with one key than are taken."""
 
     code = "rate_limited"
     title = "Too many requests"
-
-    def __init__(self, detail: str, errors: Sequence[FieldError] = (), retry_seconds: int = 1) -> None:
-        """Keep when to come again."""
-        super().__init__(detail, errors)
-        self.retry_seconds = retry_seconds
 
 
 class BodyTooSlow(LecternError):
@@ -400,34 +387,3 @@ class LeaseLost(LecternError):
 
     code = "lease_lost"
     title = "Lease lost"
-
-
-def validation_error(issues: Iterable[Mapping[str, object]], prefix: str = "") -> ValidationFailed:
-    """Return pydantic's findings as one error with JSON pointers.
-
-    Args:
-        issues: what ``pydantic.ValidationError.errors()`` returns.
-        prefix: pointer of the validated value inside the request, such as ``/config``.
-    """
-    errors: list[FieldError] = []
-    for issue in issues:
-        location = issue.get("loc", ())
-        steps = cast("tuple[object, ...]", location) if isinstance(location, tuple) else ()
-        pointer = prefix + "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in steps)
-        message = str(issue.get("msg", "invalid"))
-        if issue.get("type") == "extra_forbidden":
-            message = "this option does not exist here; remove it or check its spelling"
-        errors.append(FieldError(pointer, message))
-    detail = "; ".join(f"{item.pointer or '/'}: {item.detail}" for item in errors[:5])
-    return ValidationFailed(detail, errors)
-
-
-def error_of(problem: Mapping[str, object]) -> LecternError:
-    """Return the error that another process wrote as ``problem``; of an unknown code, a plain ``LecternError``."""
-    known = [LecternError]
-    for error in known:
-        known += error.__subclasses__()
-    kind = next((error for error in known if error.code == problem.get("code")), LecternError)
-    fields = cast("Sequence[Mapping[str, object]]", problem.get("errors") or ())
-    errors = [FieldError(str(field.get("pointer", "")), str(field.get("detail", ""))) for field in fields]
-    return kind(str(problem.get("detail", "")), errors)
