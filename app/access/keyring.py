@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import structlog
 from anyio import to_thread
 
-from app.access.keys import TOKEN, Key, KeyNames, Keys, digest
+from app.access.keys import Key, KeyNames, Keys, digest, parts
 from app.access.scopes import ALL, Scopes, expanded
 from models.contract.errors import LecternError, StoreUnavailable, Unauthorized
 
@@ -26,6 +26,7 @@ FOLLOW_SECONDS = 1.0
 FIRST_SECONDS = 5.0
 """How long a start waits for the store; requests are refused until it has answered."""
 
+SCHEME = b"bearer "
 EXPECTED = "send 'Authorization: Bearer <key>'; 'lectern keys create' makes one"
 
 log = structlog.get_logger()
@@ -53,8 +54,8 @@ class Keyring:
         self._anybody = Grant("", own_project, ALL)
         self._turn = threading.Lock()
         self._read: dict[str, Key] = {}
-        self._grants: Mapping[str, Grant] = {}
-        self._read_ids: frozenset[str] = frozenset()
+        self._names: KeyNames | None = None
+        self._grants: Mapping[bytes, Grant] = {}
         self._revoked: frozenset[str] = frozenset()
         self._known = False
         self._failing = False
@@ -73,6 +74,8 @@ class Keyring:
                 self._failing = True
                 return
             self._failing = False
+            if names == self._names and not any(new.values()):
+                return
             kept = {key_id: key for key_id, key in self._read.items() if key_id in names.records}
             # One that cannot be read is tried again each time; it may just have been listed before it was there.
             self._read = kept | {key_id: key for key_id, key in new.items() if key is not None}
@@ -116,12 +119,11 @@ class Keyring:
         """
         if authorization is None:
             raise Unauthorized(f"This gateway needs a key: {EXPECTED}.")
-        scheme, _, token = authorization.decode("latin-1").partition(" ")
-        if scheme.lower() != "bearer":
+        if authorization[: len(SCHEME)].lower() != SCHEME:
             raise Unauthorized(f"The Authorization header is read as a bearer token: {EXPECTED}.")
-        parts = TOKEN.fullmatch(token.strip(" "))
-        grant = self._grants.get(parts[1]) if parts else None
-        if parts is None or grant is None or not hmac.compare_digest(grant.digest, digest(parts[2])):
+        key_id, secret = parts(authorization[len(SCHEME) :].strip(b" "))
+        grant = self._grants.get(key_id)
+        if grant is None or not hmac.compare_digest(grant.digest, digest(secret)):
             raise Unauthorized(f"The key is not known here: {EXPECTED}.")
         if grant.key_id in self._revoked:
             raise Unauthorized(f"The key {grant.key_id} was revoked.")
@@ -132,18 +134,17 @@ class Keyring:
     def live(self) -> int:
         """Return how many keys are valid now."""
         now = self._clock()
-        return sum(grant.expires > now for key_id, grant in self._grants.items() if key_id not in self._revoked)
+        return sum(grant.expires > now for grant in self._grants.values() if grant.key_id not in self._revoked)
 
     def _take(self, names: KeyNames) -> None:
-        before = self._read_ids, self._revoked
+        self._names = names
         self._revoked = names.revoked
-        self._grants = {key_id: _grant(key) for key_id, key in self._read.items()}
-        self._read_ids = frozenset(self._read)
+        self._grants = {key_id.encode(): _grant(key) for key_id, key in self._read.items()}
         # Also of a record that cannot be read: somebody wanted keys.
         self.asks = self.asks or bool(names.records)
         self._known = True
-        if before != (self._read_ids, self._revoked):
-            log.info("keys_known", live=self.live())
+        if self.asks:
+            log.info("keys_known", live=self.live(), unreadable=len(names.records) - len(self._read))
 
 
 def _grant(key: Key) -> Grant:

@@ -25,7 +25,6 @@ from models.contract.errors import NotFound
 FOLDER = "_keys"
 ID_BYTES = 6
 SECRET_BYTES = 32
-TOKEN = re.compile(r"lk_([0-9a-f]{12})_([0-9a-f]{64})")
 RECORD = re.compile(r"([0-9a-f]{12})\.(json|revoked)")
 
 
@@ -74,7 +73,7 @@ class Keys:
         while True:
             key_id, secret = secrets.token_hex(ID_BYTES), secrets.token_hex(SECRET_BYTES)
             fields = {"id": key_id, "name": name, "scopes": scopes, "project": project, "expires": expires}
-            key = Key.parse({**fields, "created": datetime.now(UTC), "digest": digest(secret).hex()})
+            key = Key.parse({**fields, "created": datetime.now(UTC), "digest": digest(secret.encode()).hex()})
             if self._store.put_if_absent(_record_path(key_id), key.model_dump_json().encode()):
                 return key, f"lk_{key_id}_{secret}"
 
@@ -115,9 +114,14 @@ class Keys:
         return sum(state == "live" for _, state in self.listed())
 
 
-def digest(secret: str) -> bytes:
+def parts(token: bytes) -> tuple[bytes, bytes]:
+    """Return id and secret of a token; of anything else what no key has. Faster than a pattern."""
+    return (token[3:15], token[16:]) if token[:3] == b"lk_" and token[15:16] == b"_" else (b"", b"")
+
+
+def digest(secret: bytes) -> bytes:
     """Return what the store has of a secret."""
-    return hashlib.sha256(secret.encode()).digest()
+    return hashlib.sha256(secret).digest()
 
 
 def _record_path(key_id: str) -> str:

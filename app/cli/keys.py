@@ -124,10 +124,10 @@ def _moment_of(text: str, now: datetime) -> datetime:
     period = PERIOD.fullmatch(text)
     try:
         found = now + timedelta(hours=int(period[1]) * HOURS[period[2]]) if period else datetime.fromisoformat(text)
+        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     except (ValueError, OverflowError) as error:
         message = f"'{text}' is neither a period such as 12h, 30d or 8w nor a date such as 2027-01-31"
         raise typer.BadParameter(message) from error
-    found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     if found <= now:
         message = f"'{text}' has passed already"
         raise typer.BadParameter(message)

@@ -15,7 +15,9 @@ from app.access.keyring import Keyring
 from app.access.keys import FOLDER, Keys
 from app.access.rates import Rates
 from app.access.scopes import ALL, Scope
+from models.artifacts.retention import Named, job_files, named_files
 from models.artifacts.store import ArtifactStore
+from models.contract.config import is_name
 from models.contract.errors import NotFound, StoreUnavailable, Unauthorized, ValidationFailed
 
 
@@ -190,6 +192,16 @@ def test_a_key_for_nothing_is_not_made(keys: Keys, fields: tuple[str, tuple[Scop
 def test_a_key_that_does_not_exist_cannot_be_revoked(keys: Keys) -> None:
     with pytest.raises(NotFound, match="no key '1'"):
         keys.revoke("1")
+
+
+def test_keys_are_no_project_to_what_removes_files(keys: Keys, store: _Store) -> None:
+    """Retention looks into every folder of the store."""
+    key, _ = keys.create("ci", (Scope.TRAIN,))
+    keys.revoke(key.id)
+    assert FOLDER in store.folders("")
+    assert not is_name(FOLDER)
+    assert job_files(store, FOLDER) == {}
+    assert named_files(store, FOLDER) == Named(frozenset(), frozenset())
 
 
 async def test_a_running_gateway_follows(
