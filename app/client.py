@@ -56,6 +56,7 @@ class Client:
         self,
         base_url: str = DEFAULT_URL,
         timeout_seconds: float = 60.0,
+        api_key: str | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         """Open no connection yet.
@@ -63,20 +64,24 @@ class Client:
         Args:
             base_url: where the gateway listens.
             timeout_seconds: how long an answer may keep silent.
+            api_key: what the gateway asks for, if it does.
             transport: another way to send requests, in tests.
 
         Raises:
-            ClientError: ``base_url`` is no http URL.
+            ClientError: ``base_url`` is no http URL, or the key holds what no key can.
         """
         self.base_url = base_url.rstrip("/")
         host = _host(base_url)
         if not host:
             message = f"'{base_url}' is no URL of a gateway; it looks like {DEFAULT_URL}."
             raise ClientError(message, "invalid_url")
+        if api_key and not (api_key.isascii() and api_key.isprintable()):
+            raise ClientError("The key holds characters that no key has; was it copied whole?", "invalid_key")
         self._timeout_seconds = timeout_seconds
         self._http = httpx.Client(
             base_url=self.base_url,
             timeout=timeout_seconds,
+            headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
             transport=transport,
             trust_env=not _is_loopback(host),  # a proxy for the world is none for this machine
         )

@@ -1,4 +1,4 @@
-"""What a request handler can ask for: the services of the process, parsed bodies, and checked names."""
+"""What a request handler can ask for: the services of its project, parsed bodies, and checked names."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Annotated, TypeVar, cast
+from typing import Annotated, Protocol, TypeVar, cast
 
 from fastapi import Depends, Query
 from starlette.requests import Request
 from starlette.types import Scope
 
 from app import json_text
+from app.access.keyring import Grant
 from app.queue import JobQueue
 from app.reading import Readings
 from app.serving.registry import Registry
@@ -48,8 +49,9 @@ Body = TypeVar("Body", bound=Options)
 
 @dataclass(frozen=True)
 class Services:
-    """Everything that lives as long as the gateway."""
+    """What requests of one project use; ``app/projects.py`` says what of it all projects share."""
 
+    project: str
     settings: GatewaySettings
     catalog: Catalog
     store: ArtifactStore
@@ -72,16 +74,24 @@ class Services:
         return self.settings.default_timeout_microseconds / 1e6
 
 
+class ServicesByProject(Protocol):
+    """Where the services of a project are found."""
+
+    def of(self, project: str | None) -> Services:
+        """Return the services of ``project``; of the gateway's own if it is None."""
+        ...
+
+
 def services(request: Request) -> Services:
-    """Return the services of the application that handles ``request``."""
+    """Return the services of the project that the request's key belongs to, else of the gateway's own."""
     return services_in(request.scope)
 
 
 def services_in(scope: Scope) -> Services:
     """Return the same from the scope of the request."""
-    found = scope["app"].state.services
-    assert isinstance(found, Services)
-    return found
+    projects: ServicesByProject = scope["app"].state.projects
+    grant: Grant | None = scope.get("grant")
+    return projects.of(grant.project if grant else None)
 
 
 async def _services(request: Request) -> Services:

@@ -24,11 +24,9 @@ def serve(settings: GatewaySettings) -> int:
 
     A reason not to start is a sentence on stderr and the code 1. With several processes this one becomes their parent.
     """
-    if settings.listens_beyond_this_machine() and not settings.insecure:
-        return refuse(
-            f"Lectern does not listen on {settings.host}: anybody who reaches it could use it, as there are no keys. "
-            "Listen on 127.0.0.1, or allow it with LECTERN_INSECURE=1."
-        )
+    refusal = _exposed(settings)
+    if refusal:
+        return refuse(refusal)
     configure_logs(settings)
     try:
         listener = listen(settings.host, settings.port)
@@ -47,6 +45,25 @@ def refuse(sentence: str) -> int:
     """Say why there will be no gateway; return the exit code."""
     print(sentence, file=sys.stderr)  # noqa: T201 - the one thing that the person who starts it must see
     return 1
+
+
+def _exposed(settings: GatewaySettings) -> str | None:
+    """Return why the gateway may not listen where it should; None if it may."""
+    if settings.insecure or not settings.listens_beyond_this_machine():
+        return None
+    from app.access.keys import Keys  # noqa: PLC0415 - only this case looks into the store
+    from models.artifacts.store import ArtifactStore  # noqa: PLC0415 - as above
+    from models.contract.errors import LecternError  # noqa: PLC0415 - as above
+
+    try:
+        if Keys(ArtifactStore(settings.store_url)).live():
+            return None
+    except LecternError as error:
+        return f"Lectern cannot tell whether there are keys: {error}"
+    return (
+        f"Lectern does not listen on {settings.host}: anybody who reaches it could use it, as there are no keys. "
+        "Create one with 'lectern keys create', listen on 127.0.0.1, or allow it with LECTERN_INSECURE=1."
+    )
 
 
 def _become_parent(settings: GatewaySettings, listener: socket.socket) -> NoReturn:

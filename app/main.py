@@ -1,6 +1,6 @@
 """The gateway, put together. Read this first: what there is, in which order requests pass it, how it stops.
 
-``create_app`` builds the application without touching the network; its lifespan watches for changed models.
+``create_app`` builds the application without touching the network; its lifespan watches for changed models and keys.
 ``run`` serves it in this process, ``processes/child.py`` in one of several; ``entry.py`` decides. Nothing happens at
 import.
 """
@@ -20,24 +20,23 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import openapi, problems
+from app.access.callers import Callers
+from app.access.guard import AccessGuard
+from app.access.keyring import Keyring
+from app.access.keys import Keys
+from app.access.rates import Rates
 from app.dependencies import Services
 from app.entry import refuse
-from app.limits import BodyLimit
+from app.limits import BodyLimit, BodyLimits
 from app.listening import url_of
-from app.queue import JobQueue
+from app.projects import Projects, Shared, ended
 from app.reading import Readings
 from app.routes import datasets, families, health, inference, jobs, models, oip
-from app.serving.batching import Limits
-from app.serving.endpoints import Endpoint
-from app.serving.registry import Registry
 from app.serving.runtimes.onnx import OnnxRuntime
 from app.serving.runtimes.torchscript import TorchScriptRuntime
-from app.serving.sessions import LoadedModel
 from app.settings import GatewaySettings
 from app.telemetry import Merging, Metrics, RequestTelemetry
-from models.artifacts.datasets import Datasets
 from models.artifacts.store import ArtifactStore
-from models.artifacts.versions import Versions
 from models.catalog import Catalog
 from models.contract.errors import LecternError
 
@@ -78,7 +77,9 @@ def create_app(settings: GatewaySettings, merging: Merging | None = None) -> Fas
         ModuleNotFoundError: a package of families is not there.
         ValueError: the URL of Redis is none.
     """
-    services = _services(settings, merging)
+    shared = _shared(settings, merging)
+    projects = Projects(shared)
+    keyring = Keyring(Keys(shared.store), settings.project)
     app = Gateway(
         title="Lectern",
         version=_version(),
@@ -87,16 +88,22 @@ def create_app(settings: GatewaySettings, merging: Merging | None = None) -> Fas
         redirect_slashes=False,
         redoc_url=None,
     )
-    app.state.services = services
-    limited = BodyLimit(app.framework, settings.json_limit_bytes, settings.upload_limit_bytes, datasets.UPLOADS)
-    predicting = inference.InferenceRoute(limited)
-    app.front = RequestTelemetry(predicting, services.metrics, debug=settings.log_level == "DEBUG")
+    app.state.projects, app.state.services, app.state.keyring = projects, projects.own, keyring
+    limits = BodyLimits.of(settings)
+    limited = BodyLimit(app.framework, limits, datasets.UPLOADS)
+    guarded = AccessGuard(
+        inference.InferenceRoute(limited, limits.json),
+        keyring,
+        Callers(settings.trusted_hosts, any_host=settings.insecure and not settings.trusted_hosts),
+        Rates(settings.rate_per_second, settings.rate_burst),
+    )
+    app.front = RequestTelemetry(guarded, shared.metrics, debug=settings.log_level == "DEBUG")
     # Routes are tried in order, and that takes longer than a small prediction: the frequent ones come first.
     app.router.routes[:0] = inference.routes
     for module in (oip, jobs, models, datasets, families, health):
         app.include_router(module.router)
     problems.install(app)
-    openapi.install(app, services.catalog)
+    openapi.install(app, shared.catalog)
     return app
 
 
@@ -111,7 +118,8 @@ def run(settings: GatewaySettings, listener: socket.socket) -> int:
     services: Services = app.state.services
 
     async def ready() -> None:
-        log.info("gateway_ready", url=url_of(listener))
+        keyring: Keyring = app.state.keyring
+        log.info("gateway_ready", url=url_of(listener), needs_key=keyring.asks)
 
     Server(app, settings.shutdown_grace_seconds, services.draining, ready).run(sockets=[listener])
     log.info("gateway_stopped")
@@ -123,71 +131,38 @@ def cannot_start(error: Exception) -> str:
     return f"Lectern cannot start: {error}"
 
 
-def _services(settings: GatewaySettings, merging: Merging | None) -> Services:
-    catalog = Catalog(settings.families)
-    store = ArtifactStore(settings.store_url)
-    versions = Versions(store, settings.project)
-    runtimes = {"onnx": OnnxRuntime(), "torchscript": TorchScriptRuntime(settings.torchscript_limit_seconds)}
-    metrics = Metrics(merging)
-    executor = ThreadPoolExecutor(settings.threads(), thread_name_prefix="inference")
-    waiting = ThreadPoolExecutor(settings.threads(), thread_name_prefix="waiting")
-
-    def opened(loaded: LoadedModel) -> Endpoint:
-        limits = Limits(
-            batch_size=settings.max_batch_size,
-            queue_size=settings.max_queue_size,
-            queue_delay_seconds=settings.max_queue_delay_microseconds / 1e6,
-            concurrency=settings.threads() if loaded.in_process else 1,
-        )
-        meters = metrics.serving.of(loaded.manifest.model, loaded.manifest.version)
-        return Endpoint(loaded, limits, executor if loaded.in_process else waiting, meters)
-
-    return Services(
+def _shared(settings: GatewaySettings, merging: Merging | None) -> Shared:
+    return Shared(
         settings=settings,
-        catalog=catalog,
-        store=store,
-        datasets=Datasets(store, catalog, settings.project),
+        catalog=Catalog(settings.families),
+        store=ArtifactStore(settings.store_url),
         readings=Readings(settings),
-        versions=versions,
-        queue=JobQueue(settings.redis_url, settings.project, settings.max_attempts),
-        registry=Registry(
-            versions,
-            catalog,
-            runtimes,
-            settings.loaded_models_limit,
-            settings.loaded_models_limit_bytes,
-            opened,
-            settings.max_batch_size,
-        ),
-        metrics=metrics,
-        runtimes=runtimes,
-        executor=executor,
-        waiting=waiting,
+        metrics=Metrics(merging),
+        runtimes={"onnx": OnnxRuntime(), "torchscript": TorchScriptRuntime(settings.torchscript_limit_seconds)},
+        executor=ThreadPoolExecutor(settings.threads(), thread_name_prefix="inference"),
+        waiting=ThreadPoolExecutor(settings.threads(), thread_name_prefix="waiting"),
         draining=asyncio.Event(),
     )
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
-    services: Services = app.state.services
-    following = asyncio.create_task(services.registry.follow(services.queue))
+    projects: Projects = app.state.projects
+    keyring: Keyring = app.state.keyring
+    await keyring.start()
+    following = asyncio.create_task(keyring.follow())
+    projects.start()
+    services = projects.own
     try:
         yield
     finally:
         services.draining.set()
-        await _stop(following)
-        await services.queue.close()
+        await ended(following)
+        await projects.stop()
         for threads in (services.executor, services.waiting):
             threads.shutdown(wait=False, cancel_futures=True)
         for runtime in services.runtimes.values():
             await to_thread.run_sync(runtime.close)
-
-
-async def _stop(task: asyncio.Task[None]) -> None:
-    # The Redis client loses a cancellation that comes while it connects, so once is not enough.
-    while not task.done():
-        task.cancel()
-        await asyncio.wait({task}, timeout=0.1)
 
 
 def _version() -> str:

@@ -10,18 +10,23 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
+from app.access.scopes import ADMIN, OPEN, Permissions
 from app.problems import documented, documented_oip
 from app.schemas import OipAnswer, OipError, OipRequest, Problem
 from models.catalog import Catalog
 from models.contract.errors import (
+    BodyTooSlow,
     DeadlineExceeded,
+    Forbidden,
     MalformedBody,
     ModelDamaged,
     ModelNotFound,
     NotAcceptable,
     Overloaded,
     PayloadTooLarge,
+    RateLimited,
     RuntimeUnavailable,
+    Unauthorized,
     UnsupportedMedia,
     VerbNotFound,
     VersionNotFound,
@@ -49,6 +54,14 @@ JSON_LENGTH = "Inference-Header-Content-Length"
 PNG = "image/png"
 """The form of pictures, for clients that accept it."""
 
+KEY = "key"
+KEY_SCHEME = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "A key from `lectern keys create`. While there are none, this machine alone is answered.",
+}
+REFUSALS = (Unauthorized, Forbidden, RateLimited)
+
 SCHEMAS = "#/components/schemas/"
 
 
@@ -73,6 +86,7 @@ def _document(app: FastAPI, catalog: Catalog) -> Json:
                 _describe(document["paths"], task, name, verb)
         for path in INFER_PATHS:
             document["paths"].setdefault(path, {})["post"] = _infer(path)
+        _protect(document)
         _hoist(document["paths"], schemas)
         _hoist(schemas[Problem.__name__], schemas)
         app.openapi_schema = document
@@ -134,6 +148,22 @@ def _path_parameters(path: str) -> list[Json]:
         for part in path.split("/")
         if part.startswith("{")
     ]
+
+
+def _protect(document: Json) -> None:
+    """Say of each operation which key it needs, and how it is refused without."""
+    document["components"]["securitySchemes"] = {KEY: KEY_SCHEME}
+    permissions = Permissions()
+    for path, operations in document["paths"].items():
+        if path in OPEN:
+            continue
+        for method, operation in cast("Json", operations).items():
+            needed = permissions.needed(method.upper(), path) or ADMIN
+            operation["security"] = [{KEY: [scope.value]} for scope in sorted(needed)]
+            refusals = (*REFUSALS, BodyTooSlow) if "requestBody" in operation else REFUSALS
+            for status, described in documented(*refusals).items():
+                told = operation["responses"].get("default", described)
+                operation["responses"].setdefault(str(status), told)
 
 
 def _operation(path: str, name: str) -> Json:

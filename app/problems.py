@@ -20,6 +20,7 @@ from starlette.types import Scope
 from app.schemas import OipError, Problem
 from models.contract import errors
 from models.contract.errors import LecternError
+from models.contract.findings import validation_error
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "5"
@@ -31,6 +32,9 @@ CLIENT_LEFT = 499
 STATUS: dict[type[LecternError], int] = {
     errors.LecternError: 500,
     errors.MalformedBody: 400,
+    errors.Unauthorized: 401,
+    errors.Forbidden: 403,
+    errors.BodyTooSlow: 408,
     errors.PayloadTooLarge: 413,
     errors.UnsupportedMedia: 415,
     errors.NotAcceptable: 406,
@@ -53,6 +57,7 @@ STATUS: dict[type[LecternError], int] = {
     errors.JobFinished: 409,
     errors.IdempotencyMismatch: 409,
     errors.VersionInUse: 409,
+    errors.RateLimited: 429,
     errors.Unavailable: 503,
     errors.QueueUnavailable: 503,
     errors.StoreUnavailable: 503,
@@ -82,11 +87,7 @@ def status_of(error: type[LecternError]) -> int:
 
 def response(error: LecternError, scope: Scope, headers: Mapping[str, str] | None = None) -> Response:
     """Return ``error`` in the form that the path of the request speaks."""
-    extra = dict(headers or {})
-    if isinstance(error, errors.Unavailable):
-        extra["Retry-After"] = RETRY_AFTER_SECONDS
-    elif isinstance(error, errors.Overloaded):
-        extra["Retry-After"] = OVERLOAD_SECONDS
+    extra = {**_headers(error), **(headers or {})}
     if str(scope["path"]).startswith("/v2"):
         content = orjson.dumps({"error": error.detail})
         return Response(content, _oip_status(type(error)), extra, "application/json")
@@ -98,6 +99,21 @@ def response(error: LecternError, scope: Scope, headers: Mapping[str, str] | Non
         "request_id": scope.get("request_id", ""),
     }
     return Response(orjson.dumps(problem), status, extra, MEDIA_TYPE)
+
+
+def _headers(error: LecternError) -> dict[str, str]:
+    """Return the headers that belong to an error wherever it comes from."""
+    match error:
+        case errors.Unauthorized():
+            return {"WWW-Authenticate": "Bearer"}
+        case errors.Unavailable():
+            return {"Retry-After": RETRY_AFTER_SECONDS}
+        case errors.Overloaded():
+            return {"Retry-After": OVERLOAD_SECONDS}
+        case errors.BodyTooSlow():  # the rest of the body is not waited for
+            return {"Connection": "close"}
+        case _:
+            return {}
 
 
 def unexpected(scope: Scope) -> Response:
@@ -144,7 +160,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
     """Answer FastAPI's findings; ``query``, ``path`` and ``header`` stay out of the pointers."""
     findings = cast("Sequence[Mapping[str, Any]]", cast("RequestValidationError", error).errors())
     issues = [{**finding, "loc": tuple(finding["loc"])[1:]} for finding in findings]
-    return response(errors.validation_error(issues), request.scope)
+    return response(validation_error(issues), request.scope)
 
 
 async def _framework(request: Request, error: Exception) -> Response:

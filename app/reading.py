@@ -20,7 +20,8 @@ import structlog
 
 from app.settings import GatewaySettings
 from models.contract.datasets import DatasetRecord
-from models.contract.errors import InvalidDataset, LecternError, PayloadTooLarge, StoreFull, error_of
+from models.contract.errors import InvalidDataset, LecternError, PayloadTooLarge, StoreFull
+from models.contract.findings import error_of
 from models.data.reading import Order
 from models.data.reading_process import Outcome, Task
 

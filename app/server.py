@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from app.listening import BACKLOG
+from app.protocol import BoundedProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -56,6 +57,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                http=BoundedProtocol,
                 log_config=None,
                 access_log=False,
                 server_header=False,

@@ -25,18 +25,29 @@ class GatewaySettings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
     processes: int = Field(default=1, ge=1, le=64, description="Processes that serve on the one port.")
-    insecure: bool = Field(default=False, description="Listen beyond this machine although there is no key to ask for.")
+    insecure: bool = Field(default=False, description="Listen beyond this machine also while there are no keys.")
     redis_url: str = Field(default="redis://127.0.0.1:6379/0", description="Redis with job state and the queue.")
     store_url: str = Field(default_factory=_store_here, description="Artifact store.")
     families: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("models",), description="Packages in which families are looked up, separated by commas."
     )
-    project: Name = Field(default="default", description="Project whose datasets, jobs and models are shown.")
+    project: Name = Field(default="default", description="Project of requests while there are no keys.")
     max_attempts: int = Field(
         default=5, ge=1, le=1000, description="How often a job is tried whose trainers or workers vanish."
     )
     json_limit_bytes: int = Field(default=64 * 2**20, ge=1024, description="Largest body of a request, uploads aside.")
     upload_limit_bytes: int = Field(default=2 * 2**30, ge=1024, description="Largest upload of a dataset.")
+    body_seconds: float = Field(
+        default=120.0, gt=0, le=86_400, description="Time that the body of a request has to arrive, uploads aside."
+    )
+    upload_seconds: float = Field(default=3600.0, gt=0, le=86_400, description="Time that an upload has to arrive.")
+    rate_per_second: float = Field(
+        default=0.0, ge=0, le=1e6, description="Requests per second taken with one key; 0 sets no limit."
+    )
+    rate_burst: int = Field(default=20, ge=1, le=1_000_000, description="Requests with one key taken at once.")
+    trusted_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Names under which a gateway without keys is asked, beside those of this machine."
+    )
     tensor_limit_elements: int = Field(default=2**26, ge=1, description="Largest number of elements of one tensor.")
     loaded_models_limit: int = Field(default=16, ge=1, description="Versions kept in memory at a time.")
     loaded_models_limit_bytes: int = Field(
@@ -79,7 +90,7 @@ class GatewaySettings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least level logged.")
     log_format: Literal["console", "json"] = Field(default="console", description="Logs for people or for machines.")
 
-    @field_validator("families", mode="before")
+    @field_validator("families", "trusted_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if not isinstance(value, str):

@@ -140,6 +140,6 @@ def _request(services: Services, spec: FamilySpec, record: DatasetRecord, submis
         training=training.model_dump(mode="json"),
         export=submission.export,
         priority=submission.priority,
-        project=services.settings.project,
+        project=services.project,
         dataset_digest=record.digest,
     )

@@ -60,8 +60,8 @@ import http.client, os; \
 gateway = http.client.HTTPConnection('127.0.0.1', int(os.environ['LECTERN_PORT']), timeout=4); \
 gateway.request('GET', '/readyz'); \
 raise SystemExit(gateway.getresponse().status != 200)"]
-# All addresses of a container are beyond loopback, and there are no keys yet: as anywhere, the gateway refuses to
-# listen there until LECTERN_INSECURE=1 says that whoever reaches the published port may use it.
+# All addresses of a container are beyond loopback: as anywhere, the gateway refuses to listen there until there is a key
+# in its store, or LECTERN_INSECURE=1 says that whoever reaches the published port may use it.
 CMD ["lectern", "gateway"]
 
 FROM runtime AS gateway-torchscript

@@ -28,16 +28,16 @@ class Address:
         return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared, not bound
 
 
-def check_exposure(host: str, *, insecure: bool) -> None:
-    """Return if ``host`` is this machine alone or the user insists.
+def check_exposure(host: str, store_url: str, *, insecure: bool) -> None:
+    """Return if ``host`` is this machine alone, there is a key to ask for, or the user insists.
 
     Raises:
         CommandFailed: others could reach the gateway, which asks nobody for a key.
     """
-    if not insecure and not _is_loopback(host):
+    if not insecure and not _is_loopback(host) and not _has_key(store_url):
         message = (
             f"Listening on {host} lets everybody who reaches it train and predict without a key; "
-            "listen on 127.0.0.1, or insist with --insecure."
+            "create one with 'lectern keys create', listen on 127.0.0.1, or insist with --insecure."
         )
         raise CommandFailed(message)
 
@@ -69,3 +69,15 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _has_key(store_url: str) -> bool:
+    from app.access.keys import Keys  # noqa: PLC0415 - `lectern --help` opens no store
+    from models.artifacts.store import ArtifactStore  # noqa: PLC0415 - as above
+    from models.contract.errors import LecternError  # noqa: PLC0415 - as above
+
+    try:
+        return Keys(ArtifactStore(store_url)).live() > 0
+    except LecternError as error:
+        message = f"Whether there is a key to ask for cannot be told: {error.detail}"
+        raise CommandFailed(message) from error

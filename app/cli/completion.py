@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from app.cli.connection import DEFAULT_URL
+from app.cli.connection import DEFAULT_URL, own_key
 
 if TYPE_CHECKING:
     from app.client import Client, Json
@@ -28,7 +28,7 @@ def _asking(offers: Callable[[Client, dict[str, Any]], Offers]) -> Complete:
         from app.client import Client  # noqa: PLC0415 - loaded only when TAB was pressed
 
         try:
-            with Client(str(ctx.params.get("url") or DEFAULT_URL), ANSWER_SECONDS) as client:
+            with Client(str(ctx.params.get("url") or DEFAULT_URL), ANSWER_SECONDS, own_key()) as client:
                 return [offer for offer in offers(client, ctx.params) if offer[0].startswith(incomplete)]
         except Exception:  # noqa: BLE001 - a shell that completes has no place for an error
             return []

@@ -1,7 +1,8 @@
-"""What commands that talk to a gateway have in common: ``--url``, ``--json`` and how a refusal is told."""
+"""What commands that talk to a gateway have in common: ``--url``, ``--json``, the key and how a refusal is told."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +22,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing els
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 
+def own_key() -> str | None:
+    """Return the key in ``LECTERN_API_KEY``; an option would show it to whoever lists processes."""
+    return os.environ.get("LECTERN_API_KEY", "").strip() or None
+
+
 @contextmanager
 def gateway(url: str) -> Generator[Client]:
     """Yield a client of the gateway at ``url``.
@@ -31,7 +37,7 @@ def gateway(url: str) -> Generator[Client]:
     from app.client import Client, ClientError  # noqa: PLC0415 - `lectern --help` opens no connection
 
     try:
-        with Client(url) as client:
+        with Client(url, api_key=own_key()) as client:
             yield client
     except ClientError as error:
         raise CommandFailed(error.detail, error.errors) from error

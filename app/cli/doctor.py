@@ -10,9 +10,10 @@ from typing import Annotated
 
 import typer
 
-from app.cli.checks import gateway, gpu, installation, machine, redis, store
+from app.cli.checks import gateway, gpu, installation, keys, machine, redis, store
 from app.cli.checks.finding import Finding, problem
 from app.cli.connection import DEFAULT_URL, AsJson
+from app.cli.home import store_url
 from app.cli.output import say, show_json
 
 COLOURS = {"ok": 32, "warning": 33, "problem": 31}
@@ -40,7 +41,7 @@ def doctor(
 def examine(home: Path, url: str | None) -> Iterator[Finding]:
     """Yield what every check finds: of the URLs in the environment, else of the ``lectern up`` in ``home``."""
     redis_url = os.environ.get("LECTERN_REDIS_URL")
-    store_url = os.environ.get("LECTERN_STORE_URL") or (home.absolute() / "store").as_uri()
+    artifacts = store_url(home)
     port = os.environ.get("LECTERN_PORT")
     gateway_url = url or (f"http://127.0.0.1:{port}" if port else DEFAULT_URL)
     yield from _checked("python", lambda: [installation.python()])
@@ -52,7 +53,8 @@ def examine(home: Path, url: str | None) -> Iterator[Finding]:
     yield from _checked("open files", lambda: [machine.open_files()])
     yield from _checked("gpu", lambda: [gpu.gpu()])
     yield from _checked("gateway", lambda: gateway.gateway(gateway_url, wanted=url is not None))
-    yield from _checked("store", lambda: [store.store(store_url)])
+    yield from _checked("store", lambda: [store.store(artifacts)])
+    yield from _checked("keys", lambda: keys.keys(artifacts))
     yield from _checked("redis", lambda: redis.redis(redis_url) if redis_url else redis.embedded(home))
 
 

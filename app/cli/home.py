@@ -13,6 +13,11 @@ LINGERING_SECONDS = 20.0
 """Programs of an ``up`` that was killed are gone within 15 s."""
 
 
+def store_url(home: Path) -> str:
+    """Return the store that is meant: the one in ``LECTERN_STORE_URL``, else that of ``home``."""
+    return os.environ.get("LECTERN_STORE_URL") or (home.absolute() / "store").as_uri()
+
+
 class Home:
     """A locked home folder. Guards inherit the descriptor, which holds the lock."""
 

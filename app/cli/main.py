@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from app.cli import datasets, demo, doctor, families, jobs, models, pieces, predict, train, up
+from app.cli import datasets, demo, doctor, families, jobs, keys, models, pieces, predict, train, up
 from app.cli.output import CommandFailed, complain, say
 
 
@@ -59,6 +59,7 @@ app.command()(train.train)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(models.app, name="models")
 app.command()(predict.predict)
+app.add_typer(keys.app, name="keys")
 app.command()(doctor.doctor)
 
 

@@ -33,7 +33,6 @@ def gateway(
     ] = False,
 ) -> None:
     """Run the gateway against LECTERN_REDIS_URL and LECTERN_STORE_URL."""
-    check_exposure(host, insecure=insecure)
     from pydantic import ValidationError  # noqa: PLC0415 - as below
 
     from app.entry import serve  # noqa: PLC0415 - `lectern --help` needs no gateway
@@ -44,6 +43,7 @@ def gateway(
         settings = GatewaySettings(**given)
     except ValidationError as error:
         raise CommandFailed("; ".join(map(_setting, error.errors()))) from error
+    check_exposure(settings.host, settings.store_url, insecure=settings.insecure)
     require(settings.redis_url)
     raise typer.Exit(serve(settings))
 

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from app.cli.address import check_exposure, free_address
+from app.cli.home import store_url
 from app.cli.kept import LECTERN
 from app.cli.stack import Stack, StackOptions
 
@@ -40,7 +41,7 @@ def up(
     ] = False,
 ) -> None:
     """Start Redis, worker(s) and gateway on this machine, until Ctrl-C."""
-    check_exposure(host, insecure=insecure)
+    check_exposure(host, store_url(home), insecure=insecure)
     log = LogStream()
     options = StackOptions(
         home=home,

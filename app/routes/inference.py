@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import bodies, problems
 from app.dependencies import JSON_TYPES, Services, model_name, parse_json, services_in
+from app.limits import Bound, Timely
 from app.openapi import INFER_PATHS, PNG, PREDICT_PATHS
 from app.serving import inference
 from app.serving.endpoints import Endpoint
@@ -55,9 +56,10 @@ class _Path:
 class InferenceRoute:
     """ASGI layer that answers predictions and passes everything else on."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        """Wrap ``app``."""
+    def __init__(self, app: ASGIApp, bound: Bound) -> None:
+        """Wrap ``app``; bodies are read within ``bound``."""
         self._app = app
+        self._bound = bound
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -65,18 +67,18 @@ class InferenceRoute:
         if found is None:
             await self._app(scope, receive, send)
         else:
-            await answer(found, scope, receive, send)
+            await answer(found, self._bound, scope, receive, send)
 
 
-async def answer(path: _Path, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer a prediction."""
+async def answer(path: _Path, bound: Bound, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a prediction whose body is within ``bound``."""
     started = time.perf_counter()
     scope["route"] = path
     serving, verb, outcome = services_in(scope), path.verb or "infer", "failed"
     endpoint: Endpoint | None = None
     try:
         headers = _headers(scope)
-        bodies.announced(headers, serving.settings.json_limit_bytes)
+        bodies.announced(headers, bound.payload_bytes)
         model = model_name(path.model)
         endpoint = serving.registry.at_hand(model, path.version) or await serving.registry.find(model, path.version)
         if endpoint.full:
@@ -85,7 +87,7 @@ async def answer(path: _Path, scope: Scope, receive: Receive, send: Send) -> Non
         ticket = Ticket(left=bodies.has_left(receive))
         if serving.default_timeout:
             ticket.deadline = started + serving.default_timeout
-        body = await bodies.read(receive, headers, serving.settings.json_limit_bytes)
+        body = await bodies.read(Timely(receive, bound.seconds), headers, bound.payload_bytes)
         if path.verb is None:
             content, extra = await _infer(serving, endpoint, headers, body, ticket)
         else:
@@ -222,12 +224,13 @@ def _read(verb: Verb, given: str, body: bytes) -> BaseModel:
     return inference.parse_request(verb.request, parse_json(body))
 
 
-class _Answer:
+class _Answered:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        found = _path(scope["path"])
-        assert found is not None
-        await answer(found, scope, receive, send)
+        del receive, send
+        raise AssertionError(scope["path"])  # the layer before the framework has answered it
 
 
-routes = [Route(path, _Answer(), methods=["POST"], include_in_schema=False) for path in (*PREDICT_PATHS, *INFER_PATHS)]
+routes = [
+    Route(path, _Answered(), methods=["POST"], include_in_schema=False) for path in (*PREDICT_PATHS, *INFER_PATHS)
+]
 """The same for the router, which says of every path which methods it takes."""

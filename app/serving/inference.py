@@ -12,7 +12,8 @@ from pydantic import BaseModel, ValidationError
 from app.serving.endpoints import Endpoint
 from app.serving.tickets import ClientLeft, Ticket
 from models.contract.config import Options
-from models.contract.errors import VerbNotFound, validation_error
+from models.contract.errors import VerbNotFound
+from models.contract.findings import validation_error
 from models.contract.task import Arrays, Call, Codec, Prediction, Verb
 
 

@@ -9,19 +9,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import structlog
 from anyio import to_thread
 
 from app.queue import JobQueue
-from app.serving import sessions
 from app.serving.endpoints import Endpoint
-from app.serving.runtimes.runtime import Runtime
 from app.serving.sessions import LoadedModel
 from models.artifacts.versions import ModelListing, Versions
-from models.catalog import Catalog
 from models.contract.errors import ModelNotFound, ModelUnloaded, QueueUnavailable, StoreUnavailable, VersionNotFound
 
 BELIEVED_SECONDS = 1.0
@@ -33,6 +30,8 @@ RECONNECT_SECONDS = 1.0
 log = structlog.get_logger()
 
 Key = tuple[str, int]
+Memory = OrderedDict[tuple[str, str, int], Endpoint]
+"""Versions in memory by project, model and number, the one unused for longest first."""
 
 
 @dataclass(frozen=True)
@@ -47,36 +46,35 @@ class Registry:
     def __init__(
         self,
         versions: Versions,
-        catalog: Catalog,
-        runtimes: Mapping[str, Runtime],
+        load: Callable[[str, int], LoadedModel],
         largest_count: int,
         largest_bytes: int,
         opened: Callable[[LoadedModel], Endpoint],
-        largest_batch: int = 1,
         clock: Callable[[], float] = time.monotonic,
+        memory: Memory | None = None,
     ) -> None:
         """Load nothing yet; at most ``largest_count`` versions of ``largest_bytes`` stay loaded.
 
-        ``opened`` makes of a loaded version, whose parts were warmed up with ``largest_batch`` rows, what answers.
+        ``load`` returns a version, checked and warm; ``opened`` makes of it what answers.
+        Registries that are given the same ``memory`` have these limits together.
         """
         self._versions = versions
-        self._catalog = catalog
-        self._runtimes = runtimes
+        self.load = load
         self._largest_count = largest_count
         self._largest_bytes = largest_bytes
         self.opened = opened
-        self._largest_batch = largest_batch
         self._clock = clock
         self._known: dict[str, _Known] = {}
         self._looking_up: dict[str, asyncio.Task[ModelListing]] = {}
         self._forgotten = 0
-        self._loaded: OrderedDict[Key, Endpoint] = OrderedDict()
+        self._project = versions.project
+        self._loaded: Memory = OrderedDict() if memory is None else memory
         self._loading: dict[Key, asyncio.Task[Endpoint]] = {}
         self._unloaded: set[str] = set()
 
     @property
     def loaded_count(self) -> int:
-        """Number of versions in memory."""
+        """Number of versions in memory, of all projects that share it."""
         return len(self._loaded)
 
     async def listing(self, model: str) -> ModelListing:
@@ -105,20 +103,20 @@ class Registry:
         if left <= AHEAD_SECONDS and model not in self._looking_up:
             self._begin_look_up(model)
         try:
-            key = (model, known.listing.resolve(model, wanted))
+            place = (self._project, model, known.listing.resolve(model, wanted))
         except VersionNotFound:
             return None
-        endpoint = self._loaded.get(key)
+        endpoint = self._loaded.get(place)
         if endpoint is not None:
-            self._loaded.move_to_end(key)
+            self._loaded.move_to_end(place)
         return endpoint
 
     def endpoints(self) -> list[Endpoint]:
-        """Return the versions in memory."""
-        return list(self._loaded.values())
+        """Return the versions in memory that are this project's."""
+        return [endpoint for place, endpoint in self._loaded.items() if place[0] == self._project]
 
     def pending(self) -> list[tuple[str, int, int]]:
-        """Return model, version and number of waiting runs of each version in memory."""
+        """Return model, version and number of waiting runs of each version in memory, of all projects that share it."""
         return [(found.manifest.model, found.manifest.version, found.pending) for found in self._loaded.values()]
 
     async def find(self, model: str, wanted: str | None) -> Endpoint:
@@ -144,9 +142,10 @@ class Registry:
         if model in self._unloaded:
             raise ModelUnloaded(f"'{model}' was unloaded; load it with POST /v2/repository/models/{model}/load.")
         key = (model, number)
-        if key in self._loaded:
-            self._loaded.move_to_end(key)
-            return self._loaded[key]
+        place = (self._project, *key)
+        if place in self._loaded:
+            self._loaded.move_to_end(place)
+            return self._loaded[place]
         task = self._loading.get(key)
         if task is None:
             task = asyncio.create_task(self._load(key))
@@ -222,18 +221,17 @@ class Registry:
             done.exception()  # whoever waits has it; of a look-up ahead of time nobody does, and the next one tells
 
     def _unload(self, model: str, but: Collection[int]) -> None:
-        for key in [key for key in self._loaded if key[0] == model and key[1] not in but]:
-            del self._loaded[key]
+        own = (self._project, model)
+        for place in [place for place in self._loaded if place[:2] == own and place[2] not in but]:
+            del self._loaded[place]
 
     async def _load(self, key: Key) -> Endpoint:
         started = time.perf_counter()
-        loaded = await to_thread.run_sync(
-            sessions.load, self._versions, self._catalog, self._runtimes, *key, self._largest_batch
-        )
+        loaded = await to_thread.run_sync(self.load, *key)
         endpoint = self.opened(loaded)
         seconds = round(time.perf_counter() - started, 3)
         log.info("model_loaded", model=key[0], version=key[1], seconds=seconds)
-        self._loaded[key] = endpoint
+        self._loaded[(self._project, *key)] = endpoint
         self._evict()
         return endpoint
 
@@ -248,5 +246,5 @@ class Registry:
             len(self._loaded) > self._largest_count
             or sum(endpoint.loaded.payload_bytes for endpoint in self._loaded.values()) > self._largest_bytes
         ):
-            (model, number), _ = self._loaded.popitem(last=False)
-            log.info("model_evicted", model=model, version=number)
+            (project, model, number), _ = self._loaded.popitem(last=False)
+            log.info("model_evicted", project=project, model=model, version=number)

@@ -73,9 +73,9 @@ def load(
     versions: Versions,
     catalog: Catalog,
     runtimes: Mapping[str, Runtime],
+    largest_batch: int,
     model: str,
     number: int,
-    largest_batch: int = 1,
 ) -> LoadedModel:
     """Return a version, checked and warm.
 
@@ -83,9 +83,9 @@ def load(
         versions: where it lies.
         catalog: knows its task.
         runtimes: by format, what runs its parts.
+        largest_batch: most rows that it will be asked for at a time.
         model: its model.
         number: its version.
-        largest_batch: most rows that it will be asked for at a time.
 
     Raises:
         VersionNotFound: there is no such version.

@@ -64,11 +64,11 @@ class Versions:
     def __init__(self, store: ArtifactStore, project: str = "default") -> None:
         """Keep the store."""
         self._store = store
-        self._project = project
+        self.project = project
 
     def part_path(self, job: str, attempt: int, file: str) -> str:
         """Return where an attempt's exported file lies."""
-        return f"{self._project}/jobs/{job}/{attempt}/{file}"
+        return f"{self.project}/jobs/{job}/{attempt}/{file}"
 
     def publish(self, manifest: Manifest) -> Manifest:
         """Make a version exist and return it as published; the number in ``manifest`` is replaced.
@@ -121,7 +121,7 @@ class Versions:
 
     def models(self) -> list[str]:
         """Return the names of the models that have a version."""
-        found = self._store.folders(f"{self._project}/models")
+        found = self._store.folders(f"{self.project}/models")
         return [name for name in found if is_name(name) and self._numbers(name)]
 
     def listing(self, model: str) -> ModelListing:
@@ -240,7 +240,7 @@ class Versions:
     def _root(self, model: str) -> str:
         if not is_name(model):
             raise ModelNotFound.named("model", model, self.models())
-        return f"{self._project}/models/{model}"
+        return f"{self.project}/models/{model}"
 
 
 def _alias_path(folder: str, record: int) -> str:

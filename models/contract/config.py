@@ -7,7 +7,8 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from models.contract.errors import FieldError, ValidationFailed, validation_error
+from models.contract.errors import FieldError, ValidationFailed
+from models.contract.findings import validation_error
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 

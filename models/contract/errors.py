@@ -14,10 +14,12 @@
     │   ├── FamilyNotFound · DatasetNotFound · JobNotFound · ModelNotFound
     │   └── VersionNotFound · AliasNotFound · VerbNotFound · RouteNotFound
     ├── MethodNotAllowed         the path exists, the method does not
+    ├── Unauthorized · Forbidden no key that is valid · one that does not allow this, or another site's page
+    ├── RateLimited              more requests with one key than are taken
+    ├── BodyTooSlow              the body did not arrive in time
     ├── Conflict
-    │   ├── DatasetExists · DatasetInUse
-    │   ├── JobFinished · IdempotencyMismatch
-    │   └── VersionInUse
+    │   ├── DatasetExists · DatasetInUse · VersionInUse
+    │   └── JobFinished · IdempotencyMismatch
     ├── Unavailable
     │   ├── QueueUnavailable     Redis does not answer
     │   ├── StoreUnavailable     the artifact store does not answer
@@ -40,10 +42,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import ClassVar, Self, cast
+from typing import ClassVar, Self
+
+from models.contract.suggestions import suggestion
 
 
 @dataclass(frozen=True)
@@ -68,12 +71,8 @@ class LecternError(Exception):
 
     def problem(self) -> dict[str, object]:
         """Return the error as a JSON-able dict: ``code``, ``title``, ``detail`` and ``errors``."""
-        return {
-            "code": self.code,
-            "title": self.title,
-            "detail": self.detail,
-            "errors": [{"pointer": item.pointer, "detail": item.detail} for item in self.errors],
-        }
+        errors = [{"pointer": item.pointer, "detail": item.detail} for item in self.errors]
+        return {"code": self.code, "title": self.title, "detail": self.detail, "errors": errors}
 
 
 class MalformedBody(LecternError):
@@ -139,15 +138,7 @@ class NotFound(LecternError):
     @classmethod
     def named(cls, noun: str, name: str, known: Iterable[str] = ()) -> Self:
         """Return the error for ``name``, suggesting the nearest of the ``known`` names."""
-        candidates = sorted(known)
-        near = get_close_matches(name, candidates, n=1, cutoff=0.5)
-        if near:
-            hint = f" Did you mean '{near[0]}'?"
-        elif candidates:
-            hint = f" Known: {', '.join(candidates[:20])}."
-        else:
-            hint = ""
-        return cls(f"There is no {noun} '{name}'.{hint}")
+        return cls(f"There is no {noun} '{name}'.{suggestion(name, known)}")
 
 
 class FamilyNotFound(NotFound):
@@ -211,6 +202,34 @@ class MethodNotAllowed(LecternError):
 
     code = "method_not_allowed"
     title = "Method not allowed"
+
+
+class Unauthorized(LecternError):
+    """The request comes without a key that is valid now."""
+
+    code = "unauthorized"
+    title = "A valid key is needed"
+
+
+class Forbidden(LecternError):
+    """The key does not allow this, or the request comes from where none may come from."""
+
+    code = "forbidden"
+    title = "Not allowed"
+
+
+class RateLimited(LecternError):
+    """More requests came with one key than are taken."""
+
+    code = "rate_limited"
+    title = "Too many requests"
+
+
+class BodyTooSlow(LecternError):
+    """The body did not arrive within the time it has."""
+
+    code = "body_too_slow"
+    title = "The body came too slowly"
 
 
 class Conflict(LecternError):
@@ -379,34 +398,3 @@ class LeaseLost(LecternError):
 
     code = "lease_lost"
     title = "Lease lost"
-
-
-def validation_error(issues: Iterable[Mapping[str, object]], prefix: str = "") -> ValidationFailed:
-    """Return pydantic's findings as one error with JSON pointers.
-
-    Args:
-        issues: what ``pydantic.ValidationError.errors()`` returns.
-        prefix: pointer of the validated value inside the request, such as ``/config``.
-    """
-    errors: list[FieldError] = []
-    for issue in issues:
-        location = issue.get("loc", ())
-        steps = cast("tuple[object, ...]", location) if isinstance(location, tuple) else ()
-        pointer = prefix + "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in steps)
-        message = str(issue.get("msg", "invalid"))
-        if issue.get("type") == "extra_forbidden":
-            message = "this option does not exist here; remove it or check its spelling"
-        errors.append(FieldError(pointer, message))
-    detail = "; ".join(f"{item.pointer or '/'}: {item.detail}" for item in errors[:5])
-    return ValidationFailed(detail, errors)
-
-
-def error_of(problem: Mapping[str, object]) -> LecternError:
-    """Return the error that another process wrote as ``problem``; of an unknown code, a plain ``LecternError``."""
-    known = [LecternError]
-    for error in known:
-        known += error.__subclasses__()
-    kind = next((error for error in known if error.code == problem.get("code")), LecternError)
-    fields = cast("Sequence[Mapping[str, object]]", problem.get("errors") or ())
-    errors = [FieldError(str(field.get("pointer", "")), str(field.get("detail", ""))) for field in fields]
-    return kind(str(problem.get("detail", "")), errors)

@@ -103,7 +103,7 @@ def _cut_off(own: Gateway, sent_bytes: int) -> None:
     address = own.base_url.removeprefix("http://").split(":")
     with socket.create_connection((address[0], int(address[1]))) as connection:
         connection.sendall(
-            b"POST /v1/datasets HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n"
+            b"POST /v1/datasets HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n"
             b"Content-Type: multipart/form-data; boundary=x\r\n\r\n" + head + bytes(sent_bytes)
         )
         wait_until(lambda: any(file.stat().st_size > 2**20 for file in own.temporary.glob("lectern-*/*")), 30)

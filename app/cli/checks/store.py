@@ -16,7 +16,7 @@ def store(url: str) -> Finding:
     from models.artifacts.store import ArtifactStore, ObjectMissing  # noqa: PLC0415 - `lectern --help` opens no store
     from models.contract.errors import LecternError  # noqa: PLC0415 - as above
 
-    if not _exists(url):
+    if not exists(url):
         return ok("store", f"{url} is not there yet; 'lectern up' makes it")
     path, content = f"{PROBE_FOLDER}/{uuid4().hex}", b"lectern doctor"
     try:
@@ -34,7 +34,7 @@ def store(url: str) -> Finding:
     return ok("store", f"{url} takes, keeps and gives back")
 
 
-def _exists(url: str) -> bool:
+def exists(url: str) -> bool:
     """Return whether a store in a folder has its folder; a store elsewhere is asked itself."""
     parts = urlsplit(url)
     return parts.scheme != "file" or Path(unquote(parts.path)).is_dir()

@@ -20,7 +20,8 @@ from app.serving.oip import arrays, words
 from app.serving.sessions import LoadedModel
 from app.serving.tensors import check_shape
 from app.serving.tickets import DEFAULT_PRIORITY, HIGHEST_PRIORITY, LOWEST_PRIORITY
-from models.contract.errors import MalformedBody, ValidationFailed, validation_error
+from models.contract.errors import MalformedBody, ValidationFailed
+from models.contract.findings import validation_error
 from models.contract.task import Array
 from models.contract.tensors import PartSignature, TensorSignature
 

@@ -96,7 +96,7 @@ def services(gateway: FastAPI) -> Services:
 async def client(gateway: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     """Return a client of the gateway."""
     transport = httpx.ASGITransport(gateway)
-    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as found:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as found:
         yield found
 
 

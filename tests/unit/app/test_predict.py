@@ -153,7 +153,7 @@ async def test_unknown_verb_lists_those_answered(client: httpx.AsyncClient, publ
 async def test_unknown_model_is_not_found(client: httpx.AsyncClient, publisher: Publisher, name: str) -> None:
     """Also what cannot be a name, or would be a path."""
     publisher.publish()
-    url = httpx.URL("http://gateway", raw_path=f"/v1/models/{name}/classify".replace("\x00", "%00").encode())
+    url = httpx.URL("http://localhost", raw_path=f"/v1/models/{name}/classify".replace("\x00", "%00").encode())
     answer = await client.post(url, json=BODY)
     assert (answer.status_code, answer.json()["code"]) == (404, "model_not_found"), answer.text
     if name == "tony":

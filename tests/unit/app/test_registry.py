@@ -34,9 +34,7 @@ def clock() -> Clock:
 @pytest.fixture
 def registry(services: Services, clock: Clock) -> Registry:
     """Return a registry for two versions."""
-    return Registry(
-        services.versions, services.catalog, services.runtimes, 2, 2**30, services.registry.opened, clock=clock
-    )
+    return Registry(services.versions, services.registry.load, 2, 2**30, services.registry.opened, clock=clock)
 
 
 async def test_least_recently_asked_is_dropped(registry: Registry, publisher: Publisher) -> None:
@@ -55,7 +53,7 @@ async def test_versions_beyond_the_bytes_are_dropped(services: Services, publish
     """All but the one that is asked for."""
     publisher.publish()
     publisher.publish(job="job_2")
-    registry = Registry(services.versions, services.catalog, services.runtimes, 10, 1, services.registry.opened)
+    registry = Registry(services.versions, services.registry.load, 10, 1, services.registry.opened)
     await registry.loaded("tiny", 1)
     await registry.loaded("tiny", 2)
     assert registry.loaded_count == 1

@@ -13,8 +13,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.access.keys import Keys
+from app.access.scopes import Scope
 from app.entry import serve
 from app.settings import GatewaySettings
+from models.artifacts.store import ArtifactStore
 
 ROOT = Path(__file__).resolve().parents[3]
 SERVE = """
@@ -26,9 +29,17 @@ sys.exit(serve(GatewaySettings()))
 
 
 def test_host_beyond_this_machine_is_refused(settings: GatewaySettings, capsys: pytest.CaptureFixture[str]) -> None:
-    """There are no keys yet."""
-    assert serve(settings.model_copy(update={"host": "0.0.0.0"})) == 1  # noqa: S104
+    """Unless there is a key that is valid."""
+    exposed = settings.model_copy(update={"host": "192.0.2.1"})
+    assert serve(exposed) == 1
     assert "LECTERN_INSECURE" in capsys.readouterr().err
+    keys = Keys(ArtifactStore(settings.store_url))
+    key, _ = keys.create("ci", (Scope.TRAIN,))
+    assert serve(exposed) == 1  # further on, as this machine has no such address
+    assert "cannot listen on 192.0.2.1" in capsys.readouterr().err
+    keys.revoke(key.id)
+    assert serve(exposed) == 1
+    assert "lectern keys create" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

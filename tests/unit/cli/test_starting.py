@@ -16,11 +16,14 @@ from pathlib import Path
 
 import pytest
 
+from app.access.keys import Keys
+from app.access.scopes import Scope
 from app.cli import embedded_redis
 from app.cli.address import Address, check_exposure, free_address
 from app.cli.home import Home
 from app.cli.output import CommandFailed
 from app.cli.up import LogStream
+from models.artifacts.store import ArtifactStore
 
 
 @pytest.fixture
@@ -52,14 +55,25 @@ def test_addresses_are_written_as_browsers_take_them() -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
 def test_this_machine_may_always_listen_to_itself(host: str) -> None:
-    check_exposure(host, insecure=False)
+    """Without a look at the store."""
+    check_exposure(host, "nowhere://", insecure=False)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "example.org"])  # noqa: S104 - refused, not bound
-def test_listening_to_others_needs_insecure(host: str) -> None:
+def test_listening_to_others_needs_insecure_or_a_key(host: str, tmp_path: Path) -> None:
+    """A key that has ended protects nobody, and without a store nobody can tell."""
+    store_url = (tmp_path / "store").as_uri()
+    keys = Keys(ArtifactStore(store_url))
     with pytest.raises(CommandFailed, match="--insecure"):
-        check_exposure(host, insecure=False)
-    check_exposure(host, insecure=True)
+        check_exposure(host, store_url, insecure=False)
+    check_exposure(host, store_url, insecure=True)
+    key, _ = keys.create("ci", (Scope.TRAIN,))
+    check_exposure(host, store_url, insecure=False)
+    keys.revoke(key.id)
+    with pytest.raises(CommandFailed, match="lectern keys create"):
+        check_exposure(host, store_url, insecure=False)
+    with pytest.raises(CommandFailed, match="cannot be told"):
+        check_exposure(host, "nowhere://x", insecure=False)
 
 
 def test_a_home_is_used_by_one_at_a_time(tmp_path: Path) -> None:

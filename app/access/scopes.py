@@ -1,0 +1,117 @@
+"""Which request needs which scope: the one place where a route says who may ask for it.
+
+A route that is not named here answers nobody but ``admin``; a test demands that each is named. Imports nothing of the
+gateway: the command line lists scopes without it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+
+
+class Scope(StrEnum):
+    """What a key is for."""
+
+    PREDICT = "predict"
+    TRAIN = "train"
+    ADMIN = "admin"
+
+
+Scopes = frozenset[Scope]
+
+PARAMETER = re.compile(r"\{[a-z_]+\}")
+
+ALL: Scopes = frozenset(Scope)
+PREDICT: Scopes = frozenset({Scope.PREDICT})
+TRAIN: Scopes = frozenset({Scope.TRAIN})
+ANY: Scopes = frozenset({Scope.PREDICT, Scope.TRAIN})
+ADMIN: Scopes = frozenset({Scope.ADMIN})
+
+OPEN = frozenset(
+    {
+        "/livez",
+        "/readyz",
+        "/v2",
+        "/v2/health/live",
+        "/v2/health/ready",
+        "/docs",
+        "/docs/oauth2-redirect",
+        "/openapi.json",
+    }
+)
+"""Paths that ask nobody for a key: they tell whether the gateway lives and what it can do, not what it holds."""
+
+ROUTES: Mapping[tuple[str, str], Scopes] = {
+    ("GET", "/v1/families"): ANY,
+    ("GET", "/v1/families/{family}"): ANY,
+    ("GET", "/v1/datasets"): TRAIN,
+    ("POST", "/v1/datasets"): TRAIN,
+    ("GET", "/v1/datasets/{name}"): TRAIN,
+    ("DELETE", "/v1/datasets/{name}"): TRAIN,
+    ("GET", "/v1/datasets/{name}/preview"): TRAIN,
+    ("GET", "/v1/jobs"): TRAIN,
+    ("POST", "/v1/jobs"): TRAIN,
+    ("GET", "/v1/jobs/{job_id}"): TRAIN,
+    ("GET", "/v1/jobs/{job_id}/events"): TRAIN,
+    ("GET", "/v1/jobs/{job_id}/logs"): TRAIN,
+    ("POST", "/v1/jobs/{job_id}/cancel"): TRAIN,
+    ("POST", "/v1/jobs/{job_id}/resume"): TRAIN,
+    ("GET", "/v1/models"): ANY,
+    ("GET", "/v1/models/{model}"): ANY,
+    ("POST", "/v1/models/{model}/{verb}"): PREDICT,
+    ("GET", "/v1/models/{model}/versions/{version}"): ANY,
+    ("DELETE", "/v1/models/{model}/versions/{version}"): TRAIN,
+    ("GET", "/v1/models/{model}/versions/{version}/artifact"): TRAIN,
+    ("POST", "/v1/models/{model}/versions/{version}/{verb}"): PREDICT,
+    ("PUT", "/v1/models/{model}/aliases/{alias}"): TRAIN,
+    ("DELETE", "/v1/models/{model}/aliases/{alias}"): TRAIN,
+    ("GET", "/v2/models/stats"): PREDICT,
+    ("GET", "/v2/models/{model}"): PREDICT,
+    ("GET", "/v2/models/{model}/config"): PREDICT,
+    ("GET", "/v2/models/{model}/stats"): PREDICT,
+    ("GET", "/v2/models/{model}/ready"): PREDICT,
+    ("POST", "/v2/models/{model}/infer"): PREDICT,
+    ("GET", "/v2/models/{model}/versions/{version}"): PREDICT,
+    ("GET", "/v2/models/{model}/versions/{version}/ready"): PREDICT,
+    ("GET", "/v2/models/{model}/versions/{version}/config"): PREDICT,
+    ("GET", "/v2/models/{model}/versions/{version}/stats"): PREDICT,
+    ("POST", "/v2/repository/index"): PREDICT,
+    # Whether a model is in memory concerns everybody who asks it.
+    ("POST", "/v2/repository/models/{model}/load"): ADMIN,
+    ("POST", "/v2/repository/models/{model}/unload"): ADMIN,
+    ("POST", "/v2/models/{model}/versions/{version}/infer"): PREDICT,
+    # Of all projects together, with the names of their models.
+    ("GET", "/metrics"): ADMIN,
+}
+"""Scopes by method and path; one of them suffices."""
+
+
+class Permissions:
+    """The table above, ready to be asked for paths of requests."""
+
+    def __init__(self, routes: Mapping[tuple[str, str], Scopes] = ROUTES) -> None:
+        """Sort the routes by method and number of segments, those with more words before those with more parameters."""
+        self._routes: dict[tuple[str, int], list[tuple[re.Pattern[str], Scopes]]] = {}
+        for (method, path), scopes in sorted(routes.items(), key=lambda item: item[0][1].count("{")):
+            pattern = re.compile(PARAMETER.sub("[^/]+", path))
+            self._routes.setdefault((method, path.count("/")), []).append((pattern, scopes))
+        self._methods = sorted({method for method, _ in routes})
+
+    def needed(self, method: str, path: str) -> Scopes | None:
+        """Return the scopes of which a request needs one; None if no route is declared for it."""
+        for pattern, scopes in self._routes.get((method, path.count("/")), ()):
+            if pattern.fullmatch(path):
+                return scopes
+        return None
+
+    def methods(self, path: str) -> list[str]:
+        """Return the methods that are declared for a path."""
+        return [method for method in self._methods if self.needed(method, path) is not None]
+
+
+def expanded(scopes: Iterable[Scope]) -> Scopes:
+    """Return what a key with these scopes may do: ``admin`` includes all."""
+    own = frozenset(scopes)
+    return ALL if Scope.ADMIN in own else own

@@ -1,0 +1,91 @@
+"""HTTP/1.1 as uvicorn speaks it over httptools, with bounds that it does not have.
+
+httptools keeps headers in memory however many come, and uvicorn waits for ever for a request that does not end. Here
+headers have a size and a time, and so has the rest of a body whose request was answered already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEADER_LIMIT_BYTES = 2**16
+"""Bytes of one request's headers that come after the piece in which they began, itself of 256 KiB at most."""
+
+HEADER_SECONDS = 20.0
+"""Time from a connection, or from the first byte of a later request, to the end of its headers."""
+
+LINGER_SECONDS = 30.0
+"""How long the rest of a body is thrown away once its request was refused; a client may read answers only after it."""
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection. Those that go beyond a bound are closed without an answer."""
+
+    _in_headers = False
+    _progressed = False
+    _kept_bytes = 0
+    _closing: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        self._close_in(HEADER_SECONDS)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nothing any more."""
+        self._stay()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read a piece; close when headers, or the trailers of a body, have become too many or take too long."""
+        self._progressed = False
+        super().data_received(data)
+        self._kept_bytes = 0 if self._progressed else self._kept_bytes + len(data)
+        if self._kept_bytes > HEADER_LIMIT_BYTES:
+            self._close()
+        elif self._in_headers and self._closing is None:
+            self._close_in(HEADER_SECONDS)
+
+    def on_message_begin(self) -> None:
+        """Begin with headers."""
+        self._in_headers = self._progressed = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Begin with the body."""
+        self._in_headers, self._progressed = False, True
+        self._stay()
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Go on with the body."""
+        self._progressed = True
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End a request that was read to its end."""
+        self._progressed = True
+        self._stay()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Give what is still to come of an answered request some time."""
+        if self.cycle.response_complete and self.cycle.more_body:
+            self._close_in(LINGER_SECONDS)
+        super().on_response_complete()
+
+    def _close_in(self, seconds: float) -> None:
+        self._stay()
+        self._closing = self.loop.call_later(seconds, self._close)
+
+    def _close(self) -> None:
+        self._closing = None
+        if not self.transport.is_closing():
+            self.transport.close()
+
+    def _stay(self) -> None:
+        if self._closing is not None:
+            self._closing.cancel()
+            self._closing = None
