@@ -40,4 +40,5 @@ def gateway(url: str) -> Generator[Client]:
         with Client(url, api_key=own_key()) as client:
             yield client
     except ClientError as error:
-        raise CommandFailed(error.detail, error.errors) from error
+        hint = " Commands send what is in LECTERN_API_KEY." if error.code == "unauthorized" else ""
+        raise CommandFailed(f"{error.detail}{hint}", error.errors) from error

@@ -147,7 +147,8 @@ def test_a_key_that_is_none_is_one_sentence(
 
 def test_a_refusal_says_what_to_do(lectern: Run, canned: CannedGateway) -> None:
     canned.refuse("GET /v1/models", 401, "unauthorized", "This gateway needs a key: send one.")
-    assert lectern("models", "list").stderr.startswith("lectern: This gateway needs a key: send one.")
+    told = lectern("models", "list").stderr
+    assert told == "lectern: This gateway needs a key: send one. Commands send what is in LECTERN_API_KEY.\n"
 
 
 def test_the_doctor_tells_whether_there_are_keys(url: str, tmp_path: Path) -> None:
