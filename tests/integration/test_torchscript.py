@@ -220,7 +220,8 @@ def test_child_killed_under_load_answers_or_says_why(stack: StackClient, http: h
     def ask(_: int) -> int:
         answer = http.post(f"/v2/models/{model}/infer", json={"inputs": [tensor]})
         if answer.status_code == 200:
-            assert np.array_equal(np.array(answer.json()["outputs"][0]["data"]).reshape(wanted.shape), wanted)
+            found = np.array(answer.json()["outputs"][0]["data"]).reshape(wanted.shape)
+            np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)  # computed with those that waited, too
         else:
             assert (answer.status_code, list(answer.json())) == (503, ["error"])
             assert "The process that runs TorchScript" in answer.json()["error"]

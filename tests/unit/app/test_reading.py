@@ -74,7 +74,7 @@ def overrides(package: str) -> dict[str, object]:
     return {
         "families": ("models", package),
         "reading_memory_bytes": 2**29,
-        "reading_cpu_seconds": 1,
+        "reading_cpu_seconds": 3,
         "reading_slots": 1,
     }
 
