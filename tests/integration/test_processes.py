@@ -237,7 +237,7 @@ def test_connections_that_wait_go_to_the_others(gateway: Gateway) -> None:
         os.kill(pid, signal.SIGSTOP)
     waiting = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(20)]
     for connection in waiting:
-        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     os.kill(killed, signal.SIGKILL)
     os.kill(other, signal.SIGCONT)
     assert [read(connection).split(b"\r\n")[0] for connection in waiting] == [b"HTTP/1.1 200 OK"] * 20
@@ -247,21 +247,21 @@ def test_stop_answers_what_is_in_flight_and_leaves_nothing(gateway: Gateway) -> 
     """Also a request that comes on a kept connection just then; every answer is the last of its connection."""
     body = b'{"inputs": [[[0, 1], [2, 3]]]}'
     head = (
-        f"POST {CLASSIFY} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"POST {CLASSIFY} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     begun = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(10)]
     kept = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(4)]
     for connection in begun:
         connection.sendall(head.encode() + body[:9])
     for connection in kept:
-        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
         answer = b""
         while not answer.endswith(b"}"):
             answer += connection.recv(4096)
     gateway.process.send_signal(signal.SIGTERM)
     time.sleep(0.4)
     for connection in kept:
-        connection.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+        connection.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
     for connection in begun:
         connection.sendall(body[9:])
     answers = [read(connection) for connection in (*begun, *kept)]
@@ -284,7 +284,7 @@ def test_killed_parent_is_not_outlived_by_a_process_that_hangs(tmp_path: Path) -
     with Gateway(tmp_path, LECTERN_SHUTDOWN_GRACE_SECONDS="1") as gateway:
         hanging = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(4)]
         for connection in hanging:
-            connection.sendall(b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+            connection.sendall(b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
         time.sleep(0.3)
         gateway.process.kill()
         gateway.process.wait()
