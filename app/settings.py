@@ -63,7 +63,7 @@ class GatewaySettings(BaseSettings):
         default=0, ge=0, le=1_000_000, description="How long a request waits for others to be computed with it."
     )
     max_queue_size: int = Field(
-        default=512, ge=1, le=100_000, description="Requests that wait for a part; more are refused."
+        default=512, ge=1, le=100_000, description="Requests to one version that are on their way; more are refused."
     )
     default_timeout_microseconds: int = Field(
         default=0, ge=0, le=3_600_000_000, description="Time for a prediction that names none; 0 is any time."

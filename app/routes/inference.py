@@ -76,6 +76,7 @@ async def answer(path: _Path, bound: Bound, scope: Scope, receive: Receive, send
     scope["route"] = path
     serving, verb, outcome = services_in(scope), path.verb or "infer", "failed"
     endpoint: Endpoint | None = None
+    counted = 0
     try:
         headers = _headers(scope)
         bodies.announced(headers, bound.payload_bytes)
@@ -88,6 +89,8 @@ async def answer(path: _Path, bound: Bound, scope: Scope, receive: Receive, send
         if serving.default_timeout:
             ticket.deadline = started + serving.default_timeout
         body = await bodies.read(Timely(receive, bound.seconds), headers, bound.payload_bytes)
+        counted = 1
+        endpoint.in_flight += 1
         if path.verb is None:
             content, extra = await _infer(serving, endpoint, headers, body, ticket)
         else:
@@ -106,6 +109,7 @@ async def answer(path: _Path, bound: Bound, scope: Scope, receive: Receive, send
         await send({"type": "http.response.body", "body": content})
     finally:
         if endpoint is not None:
+            endpoint.in_flight -= counted
             seconds = time.perf_counter() - started
             endpoint.meters.answered(verb, outcome, seconds)
             if outcome != "ok":

@@ -21,6 +21,8 @@ class Endpoint:
         self.loaded = loaded
         self.limits = limits
         self.meters = meters
+        self.in_flight = 0
+        """Requests whose body is read and whose answer is not sent."""
         self.statistics = Statistics(meters)
         self._batchers = {
             name: Batcher(
@@ -45,8 +47,8 @@ class Endpoint:
 
     @property
     def full(self) -> bool:
-        """Whether a run of some part would be refused."""
-        return any(batcher.full for batcher in self._batchers.values())
+        """Whether no more requests are taken: as many as may wait are on their way, or a part's queue is full."""
+        return self.in_flight >= self.limits.queue_size or any(batcher.full for batcher in self._batchers.values())
 
     async def run(self, part: str, arrays: Arrays, ticket: Ticket) -> Outputs:
         """Return the outputs of one run of ``part``; arrays that do not fit never join those of others.

@@ -246,9 +246,7 @@ def test_connections_that_wait_go_to_the_others(gateway: Gateway) -> None:
 def test_stop_answers_what_is_in_flight_and_leaves_nothing(gateway: Gateway) -> None:
     """Also a request that comes on a kept connection just then; every answer is the last of its connection."""
     body = b'{"inputs": [[[0, 1], [2, 3]]]}'
-    head = (
-        f"POST {CLASSIFY} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
+    head = f"POST {CLASSIFY} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
     begun = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(10)]
     kept = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(4)]
     for connection in begun:

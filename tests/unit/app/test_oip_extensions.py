@@ -12,6 +12,7 @@ import numpy as np
 import orjson
 import pytest
 
+from app.dependencies import Services
 from unit.app.publishing import WEIGHTS, Publisher
 
 INFER = "/v2/models/tiny/infer"
@@ -231,3 +232,20 @@ async def test_a_trace_goes_on(client: httpx.AsyncClient) -> None:
     found = (await client.post(INFER, json=body, headers={"traceparent": parent})).headers["traceparent"]
     assert (found[:36], found[-3:], found == parent) == (parent[:36], "-01", False)
     assert "traceparent" not in (await client.post(INFER, json=body, headers={"traceparent": "nonsense"})).headers
+
+
+async def test_more_than_may_be_on_their_way_are_refused(
+    client: httpx.AsyncClient, services: Services, publisher: Publisher
+) -> None:
+    """Before the body is read, with the time to come again; and those answered count no more."""
+    del publisher
+    body = {"inputs": [{**IMAGES, "data": [1] * 8}]}
+    assert (await client.post(INFER, json=body)).status_code == 200
+    (endpoint,) = services.registry.endpoints()
+    assert endpoint.in_flight == 0
+    endpoint.in_flight = services.settings.max_queue_size
+    refused = await client.post(INFER, json=body)
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+    endpoint.in_flight = 0
+    assert (await client.post(INFER, json=body)).status_code == 200
+    assert 'reason="overloaded",version="1"} 1.0' in (await client.get("/metrics")).text
