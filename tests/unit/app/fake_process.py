@@ -41,6 +41,7 @@ def main(listening: int, talking: int) -> None:
 
 def serve(listener: socket.socket, parent: socket.socket) -> None:
     answered = 0
+    listener.setblocking(False)  # noqa: FBT003 - the standard library's own signature
     while True:
         readable, _, _ = select.select([listener, parent], [], [])
         if parent in readable:
@@ -53,7 +54,10 @@ def serve(listener: socket.socket, parent: socket.socket) -> None:
                 return
             parent.sendall(messages.pack("snapshot", series=series(answered)))
         elif listener in readable:
-            connection, _ = listener.accept()
+            try:
+                connection, _ = listener.accept()
+            except BlockingIOError:  # the other process took it; to wait here would be to hear no parent
+                continue
             with connection:
                 answered += 1
                 connection.sendall(b"%d" % os.getpid())
