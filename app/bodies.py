@@ -17,11 +17,11 @@ LONGEST_LENGTH = 18
 """Digits of a ``Content-Length`` that are worth reading as a number."""
 
 WINDOW_BITS = {"gzip": 31, "deflate": 15}
-PLAIN = frozenset({"", "identity"})
+PLAIN_ENCODINGS = frozenset({"", "identity"})
 
 
-def announced(headers: Headers, limit: int) -> int:
-    """Return the ``Content-Length``, 0 if there is none.
+def check_announced(headers: Headers, limit: int) -> None:
+    """Check the ``Content-Length``, if there is one.
 
     Raises:
         MalformedBody: it is no number.
@@ -32,7 +32,6 @@ def announced(headers: Headers, limit: int) -> int:
         raise MalformedBody("Content-Length is not a number.")
     if len(text) > LONGEST_LENGTH or int(text) > limit:
         raise too_large(limit)
-    return int(text)
 
 
 def too_large(limit: int) -> PayloadTooLarge:
@@ -104,7 +103,7 @@ def has_left(receive: Receive) -> Callable[[], bool]:
 
 
 def _unpacked(body: bytes, encoding: str, limit: int) -> bytes:
-    if encoding in PLAIN:
+    if encoding in PLAIN_ENCODINGS:
         return body
     if encoding not in WINDOW_BITS:
         known = ", ".join(WINDOW_BITS)

@@ -10,7 +10,6 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from ipaddress import ip_address
 from pathlib import Path
 from typing import IO, Any, Self, TypeVar, cast
 from urllib.parse import quote, urlsplit
@@ -20,6 +19,7 @@ from pydantic import ValidationError
 
 from app.client_records import Dataset, Event, Family, Job, Json, Model, ModelCard, Problem, Reply
 from app.event_stream import lines, parse_events
+from app.listening import is_loopback
 from models.contract.errors import FieldError
 
 OnSent = Callable[[int], None]
@@ -83,7 +83,7 @@ class Client:
             timeout=timeout_seconds,
             headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
             transport=transport,
-            trust_env=not _is_loopback(host),  # a proxy for the world is none for this machine
+            trust_env=not is_loopback(host),  # a proxy for the world is none for this machine
         )
 
     def __enter__(self) -> Self:
@@ -362,13 +362,6 @@ def _host(url: str) -> str | None:
 def _asked(model: str, verb: str, version: str | None) -> str:
     named = _path("models", model, "versions", version) if version else _path("models", model)
     return f"{named}/{quote(verb, safe='')}"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _problem(reply: httpx.Response) -> ClientError:

@@ -15,6 +15,7 @@ from starlette.types import Scope
 
 from app import json_text
 from app.access.keyring import Grant
+from app.bodies import PLAIN_ENCODINGS
 from app.queue import JobQueue
 from app.reading import Readings
 from app.serving.registry import Registry
@@ -37,7 +38,6 @@ from models.contract.errors import (
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 JSON_TYPES = re.compile(r"application/([a-z0-9.-]+\+)?json")
-PLAIN_ENCODINGS = frozenset({"", "identity"})
 LARGEST_DOCUMENT_BYTES = 2**20
 """Of bodies without tensors. What is wrong in one is listed field by field, which takes far longer than to read it."""
 

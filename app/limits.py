@@ -10,15 +10,12 @@ import asyncio
 from dataclasses import dataclass
 from typing import Self
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import problems
+from app.bodies import check_announced, too_large
 from app.settings import GatewaySettings
-from models.contract.errors import BodyTooSlow, LecternError, MalformedBody, PayloadTooLarge
-
-LONGEST_LENGTH = 18
-"""Digits of a ``Content-Length`` that are worth reading as a number."""
+from models.contract.errors import BodyTooSlow, LecternError, PayloadTooLarge
 
 
 @dataclass(frozen=True)
@@ -94,12 +91,10 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         bound = self._limits.upload if scope["path"] in self._uploads else self._limits.json
-        announced = Headers(scope=scope).get("content-length", "0")
-        if not announced.isascii() or not announced.isdigit():
-            await problems.response(MalformedBody("Content-Length is not a number."), scope)(scope, receive, send)
-            return
-        if len(announced) > LONGEST_LENGTH or int(announced) > bound.payload_bytes:
-            await problems.response(_too_large(bound), scope)(scope, receive, send)
+        try:
+            check_announced(dict(reversed(scope["headers"])), bound.payload_bytes)
+        except LecternError as error:
+            await problems.response(error, scope)(scope, receive, send)
             return
         guard = _Guard(receive, send, bound)
         try:
@@ -130,7 +125,7 @@ class _Guard:
         message = await self._receive()
         self._left -= len(message.get("body", b""))
         if self._left < 0:
-            self._too_large = _too_large(self._bound)
+            self._too_large = too_large(self._bound.payload_bytes)
             raise self._too_large
         return message
 
@@ -139,7 +134,3 @@ class _Guard:
             return
         self.answering = True
         await self._send(message)
-
-
-def _too_large(bound: Bound) -> PayloadTooLarge:
-    return PayloadTooLarge(f"The body is larger than the {bound.payload_bytes} bytes that are read here.")

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import socket
+from ipaddress import ip_address
 
 BACKLOG = 2048
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether ``host`` is this machine alone; a name other than ``localhost`` may be anything."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def listen(host: str, port: int) -> socket.socket:

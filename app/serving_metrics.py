@@ -61,10 +61,14 @@ class ServingMetrics:
         self._pending = Gauge("lectern_pending_runs", "Runs that wait now.", VERSION, registry=registry)
 
         self._tallies: list[Tally] = []
+        self._versions: dict[tuple[str, int], VersionMetrics] = {}
 
     def of(self, model: str, version: int) -> VersionMetrics:
-        """Return the metrics of one version."""
-        return VersionMetrics(self, model, str(version))
+        """Return the metrics of one version, the same however often it is loaded."""
+        found = self._versions.get((model, version))
+        if found is None:
+            found = self._versions[model, version] = VersionMetrics(self, model, str(version))
+        return found
 
     def tally(self, histogram: Histogram) -> Tally:
         """Return what feeds a histogram whose labels are bound."""

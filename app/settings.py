@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.listening import is_loopback
 from models.contract.config import Name
 
 
@@ -106,7 +106,4 @@ class GatewaySettings(BaseSettings):
 
     def listens_beyond_this_machine(self) -> bool:
         """Return whether others than processes of this machine can connect."""
-        try:
-            return not ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host != "localhost"
+        return not is_loopback(self.host)

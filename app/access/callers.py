@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from functools import lru_cache
-from ipaddress import ip_address
 
+from app.listening import is_loopback
 from models.contract.errors import Forbidden
 
 PORT = re.compile(r":[0-9]{1,5}\Z")
@@ -69,9 +69,4 @@ class Callers:
             name = name[1:-1]
         elif ":" in name:
             return False
-        if name == "localhost" or name in self._trusted:
-            return True
-        try:
-            return ip_address(name).is_loopback
-        except ValueError:
-            return False
+        return name in self._trusted or is_loopback(name)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import socket
 from dataclasses import dataclass
-from ipaddress import ip_address
 
 from app.cli.output import CommandFailed
+from app.listening import is_loopback
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def check_exposure(host: str, store_url: str, *, insecure: bool) -> None:
     Raises:
         CommandFailed: others could reach the gateway, which asks nobody for a key.
     """
-    if not insecure and not _is_loopback(host) and not _has_key(store_url):
+    if not insecure and not is_loopback(host) and not _has_key(store_url):
         message = (
             f"Listening on {host} lets everybody who reaches it train and predict without a key; "
             "create one with 'lectern keys create', listen on 127.0.0.1, or insist with --insecure."
@@ -62,13 +62,6 @@ def free_address(host: str, port: int) -> Address:
         else:
             message = f"{host} is no address of this machine ({error.strerror}); choose another with --host."
         raise CommandFailed(message) from error
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _has_key(store_url: str) -> bool:

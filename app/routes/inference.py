@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app import bodies, problems
+from app import bodies, openapi, problems
 from app.dependencies import JSON_TYPES, Services, model_name, parse_json, services_in
 from app.limits import Bound, Timely
 from app.openapi import INFER_PATHS, PNG, PREDICT_PATHS
@@ -26,12 +26,12 @@ from app.serving import inference
 from app.serving.endpoints import Endpoint
 from app.serving.oip import answers, requests
 from app.serving.tickets import ClientLeft, Ticket
-from models.contract.errors import LecternError, MalformedBody, NotAcceptable, Overloaded, UnsupportedMedia
+from models.contract.errors import LecternError, MalformedBody, NotAcceptable, UnsupportedMedia
 from models.contract.task import Picture, Verb
 
 JSON = b"application/json"
 OCTETS = b"application/octet-stream"
-JSON_LENGTH = b"inference-header-content-length"
+JSON_LENGTH = openapi.JSON_LENGTH.lower().encode()
 PARSED_INLINE_BYTES = 2**18
 """Larger bodies are made into arrays in a thread."""
 
@@ -79,12 +79,10 @@ async def answer(path: _Path, bound: Bound, scope: Scope, receive: Receive, send
     counted = 0
     try:
         headers = _headers(scope)
-        bodies.announced(headers, bound.payload_bytes)
+        bodies.check_announced(headers, bound.payload_bytes)
         model = model_name(path.model)
         endpoint = serving.registry.at_hand(model, path.version) or await serving.registry.find(model, path.version)
-        if endpoint.full:
-            endpoint.statistics.rejected("overloaded")
-            raise Overloaded("Too many requests wait for this model; try again in a moment.")
+        endpoint.admit()
         ticket = Ticket(left=bodies.has_left(receive))
         if serving.default_timeout:
             ticket.deadline = started + serving.default_timeout

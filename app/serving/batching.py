@@ -162,9 +162,8 @@ class Batcher:
             Overloaded: too much waits already.
             DeadlineExceeded: the deadline has passed already.
         """
-        if self._waiting >= self._limits.queue_size:
-            self._observer.rejected("overloaded")
-            raise Overloaded("Too many requests wait for this model; try again in a moment.")
+        if self.full:
+            raise too_many(self._observer)
         now = time.perf_counter()
         if ticket.deadline is not None and ticket.deadline <= now:
             self._observer.rejected("deadline_exceeded")
@@ -337,6 +336,12 @@ def is_joint(signature: PartSignature) -> bool:
     """Return whether runs of the part can be joined: every input and output has the same first axis, of any size."""
     axes = {tensor.shape[0] if tensor.shape else None for tensor in (*signature.inputs, *signature.outputs)}
     return len(axes) == 1 and isinstance(axes.pop(), str)
+
+
+def too_many(observer: Observer) -> Overloaded:
+    """Return the error for a request that is not taken, and let ``observer`` know."""
+    observer.rejected("overloaded")
+    return Overloaded("Too many requests wait for this model; try again in a moment.")
 
 
 def _live(queues: Sequence[deque[_Item]]) -> Iterator[_Item]:

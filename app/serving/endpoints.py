@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Executor
 
-from app.serving.batching import Batcher, Limits, Outputs
+from app.serving.batching import Batcher, Limits, Outputs, too_many
 from app.serving.sessions import LoadedModel
 from app.serving.statistics import Meters, Statistics
 from app.serving.tensors import check_arrays
@@ -45,10 +45,14 @@ class Endpoint:
         """Number of runs that wait."""
         return sum(batcher.pending for batcher in self._batchers.values())
 
-    @property
-    def full(self) -> bool:
-        """Whether no more requests are taken: as many as may wait are on their way, or a part's queue is full."""
-        return self.in_flight >= self.limits.queue_size or any(batcher.full for batcher in self._batchers.values())
+    def admit(self) -> None:
+        """Return if one more request is taken.
+
+        Raises:
+            Overloaded: as many as may wait are on their way, or a part's queue is full.
+        """
+        if self.in_flight >= self.limits.queue_size or any(batcher.full for batcher in self._batchers.values()):
+            raise too_many(self.statistics)
 
     async def run(self, part: str, arrays: Arrays, ticket: Ticket) -> Outputs:
         """Return the outputs of one run of ``part``; arrays that do not fit never join those of others.

@@ -72,11 +72,6 @@ class Registry:
         self._loading: dict[Key, asyncio.Task[Endpoint]] = {}
         self._unloaded: set[str] = set()
 
-    @property
-    def loaded_count(self) -> int:
-        """Number of versions in memory, of all projects that share it."""
-        return len(self._loaded)
-
     async def listing(self, model: str) -> ModelListing:
         """Return versions and aliases of a model.
 

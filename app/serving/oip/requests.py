@@ -19,7 +19,7 @@ from app.schemas import OipInput, OipOutput, OipRequest
 from app.serving.oip import arrays, words
 from app.serving.sessions import LoadedModel
 from app.serving.tensors import check_shape
-from app.serving.tickets import DEFAULT_PRIORITY, HIGHEST_PRIORITY, LOWEST_PRIORITY
+from app.serving.tickets import DEFAULT_PRIORITY, LOWEST_PRIORITY
 from models.contract.errors import MalformedBody, ValidationFailed
 from models.contract.findings import validation_error
 from models.contract.task import Array
@@ -83,7 +83,6 @@ def read(loaded: LoadedModel, body: bytes, json_bytes: int | None, largest_eleme
         return Asked(part, inputs, outputs, request.id, DEFAULT_PRIORITY, None)
     timeout = _whole(parameters, "timeout", 0, LARGEST_TIMEOUT_MICROSECONDS)
     priority = _whole(parameters, "priority", 0, LOWEST_PRIORITY) or DEFAULT_PRIORITY
-    assert priority >= HIGHEST_PRIORITY
     deadline = started + timeout / 1e6 if timeout else None
     return Asked(part, inputs, outputs, request.id, priority, deadline)
 
