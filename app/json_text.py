@@ -6,7 +6,6 @@ import gc
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
 from models.contract.errors import MalformedBody, ValidationFailed
 
@@ -17,11 +16,10 @@ STEP_IN, STEP_OUT, QUOTE = 1, 255, 2
 _STEP_OF = {**dict.fromkeys(b"[{", STEP_IN), **dict.fromkeys(b"]}", STEP_OUT), ord('"'): QUOTE}
 STEPS = bytes(_STEP_OF.get(byte, 0) for byte in range(256))
 PLAIN = bytes(byte for byte, step in enumerate(STEPS) if not step)
-CURLY_BIT = np.uint8(ord("[") ^ ord("{"))
 PIECE = 2**18
 
 
-def parse(body: bytes) -> object:
+def parse(body: bytes | bytearray) -> object:
     """Return the parsed body; NaN and infinity are no JSON.
 
     Raises:
@@ -46,13 +44,13 @@ def parse(body: bytes) -> object:
             gc.enable()
 
 
-def _levels(body: bytes) -> tuple[int, int]:
+def _levels(body: bytes | bytearray) -> tuple[int, int]:
     """Return the deepest level of lists and objects, and the level at the end; 0 if there cannot be too many.
 
     Takes a time that grows with the length alone. Nothing is looked at twice unless there are more brackets than
     levels; then brackets and quotes are all that is.
     """
-    if len(body) <= DEEPEST or not _has_many_brackets(np.frombuffer(body, np.uint8)):
+    if len(body) <= DEEPEST or not _has_many_brackets(body):
         return 0, 0
     if b"\\" in body:  # pairs first, so that what is left before a quote escapes it
         body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
@@ -68,11 +66,14 @@ def _levels(body: bytes) -> tuple[int, int]:
     return deepest, level
 
 
-def _has_many_brackets(text: NDArray[np.uint8]) -> bool:
-    """Return whether there are more opening brackets than levels; a bit tells one kind from the other."""
+def _has_many_brackets(body: bytes | bytearray) -> bool:
+    """Return whether there are more opening brackets than levels. Looks for one after the other, as most have few."""
     count = 0
-    for start in range(0, len(text), PIECE):
-        count += int(np.count_nonzero((text[start : start + PIECE] | CURLY_BIT) == ord("{")))
-        if count > DEEPEST:
-            return True
+    for bracket in (b"[", b"{"):
+        place = body.find(bracket)
+        while place >= 0:
+            count += 1
+            if count > DEEPEST:
+                return True
+            place = body.find(bracket, place + 1)
     return False

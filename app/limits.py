@@ -67,10 +67,15 @@ class Timely:
             async with asyncio.timeout_at(self._deadline):
                 message = await self._receive()
         except TimeoutError:
-            self.late = BodyTooSlow(f"The body did not arrive within the {self._seconds:g} s that it has.")
+            self.late = too_slow(self._seconds)
             raise self.late from None
         self._complete = not message.get("more_body", False)
         return message
+
+
+def too_slow(seconds: float) -> BodyTooSlow:
+    """Return the error for a body that was not complete within ``seconds``."""
+    return BodyTooSlow(f"The body did not arrive within the {seconds:g} s that it has.")
 
 
 class BodyLimit:

@@ -27,6 +27,7 @@ from app.access.keys import Keys
 from app.access.rates import Rates
 from app.dependencies import Services
 from app.entry import refuse
+from app.exchange import Direct
 from app.limits import BodyLimit, BodyLimits
 from app.listening import url_of
 from app.projects import Projects, Shared, ended
@@ -58,6 +59,9 @@ class Gateway(FastAPI):
 
     front: ASGIApp
     """The outermost layer."""
+
+    direct: Direct
+    """What connections answer without asking it."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -98,6 +102,7 @@ def create_app(settings: GatewaySettings, merging: Merging | None = None) -> Fas
         Rates(settings.rate_per_second, settings.rate_burst),
     )
     app.front = RequestTelemetry(guarded, shared.metrics, debug=settings.log_level == "DEBUG")
+    app.direct = Direct(app.front, guarded, limits.json, projects)
     # Routes are tried in order, and that takes longer than a small prediction: the frequent ones come first.
     app.router.routes[:0] = inference.routes
     for module in (oip, jobs, models, datasets, families, health):

@@ -8,11 +8,11 @@ from typing import Any, cast
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from app.access.scopes import ADMIN, OPEN, Permissions
 from app.problems import documented, documented_oip
-from app.schemas import OipAnswer, OipError, OipRequest, Problem
+from app.schemas import OIP_REQUEST, OipAnswer, OipError, Problem
 from models.catalog import Catalog
 from models.contract.errors import (
     BodyTooSlow,
@@ -114,7 +114,8 @@ def _describe(paths: Json, task: str, name: str, verb: Verb) -> None:
 def _infer(path: str) -> Json:
     """Return the operation that runs a part on tensors."""
     schema, answer = (
-        {"schema": model.model_json_schema(ref_template=f"{SCHEMAS}{{model}}")} for model in (OipRequest, OipAnswer)
+        {"schema": model.json_schema(ref_template=f"{SCHEMAS}{{model}}")}
+        for model in (OIP_REQUEST, TypeAdapter(OipAnswer))
     )
     binary = {"schema": {"type": "string", "format": "binary"}}
     header = {"schema": {"type": "integer"}, "description": "Bytes of the JSON, where those of tensors follow it."}

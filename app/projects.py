@@ -17,9 +17,9 @@ from app.dependencies import Services
 from app.queue import JobQueue
 from app.reading import Readings
 from app.serving import sessions
-from app.serving.batching import Limits
 from app.serving.endpoints import Endpoint
 from app.serving.registry import Memory, Registry
+from app.serving.runs import Limits
 from app.serving.runtimes.runtime import Runtime
 from app.serving.sessions import LoadedModel
 from app.settings import GatewaySettings
@@ -117,8 +117,10 @@ class Projects:
         limits = Limits(
             batch_size=settings.max_batch_size,
             queue_size=settings.max_queue_size,
+            queue_wait_seconds=settings.max_queue_wait_microseconds / 1e6,
             queue_delay_seconds=settings.max_queue_delay_microseconds / 1e6,
             concurrency=settings.threads() if loaded.in_process else 1,
+            tensor_elements=settings.tensor_limit_elements,
         )
         meters = shared.metrics.serving.of(loaded.manifest.model, loaded.manifest.version)
         return Endpoint(loaded, limits, shared.executor if loaded.in_process else shared.waiting, meters)

@@ -1,7 +1,8 @@
 """HTTP/1.1 as uvicorn speaks it over httptools, with bounds that it does not have.
 
 httptools keeps headers in memory however many come, and uvicorn waits for ever for a request that does not end. Here
-headers have a size and a time, and so has the rest of a body whose request was answered already.
+headers have a size and a time, and so has the rest of a body whose request was answered already. Plain requests for
+predictions are answered by ``exchange.py``; every other is uvicorn's.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import asyncio
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from app.exchange import Direct, Exchange
 
 HEADER_LIMIT_BYTES = 2**16
 """Bytes of one request's headers that come after the piece in which they began, itself of 256 KiB at most."""
@@ -27,10 +30,12 @@ class BoundedProtocol(HttpToolsProtocol):
     _progressed = False
     _kept_bytes = 0
     _closing: asyncio.TimerHandle | None = None
+    _direct: Direct | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
         super().connection_made(transport)
+        self._direct = getattr(self.config.app, "direct", None)
         self._close_in(HEADER_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -47,6 +52,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self._close()
         elif self._in_headers and self._closing is None:
             self._close_in(HEADER_SECONDS)
+        else:
+            cycle = self.cycle
+            if isinstance(cycle, Exchange) and cycle.more_body and not cycle.response_complete:
+                cycle.wait()
 
     def on_message_begin(self) -> None:
         """Begin with headers."""
@@ -57,24 +66,41 @@ class BoundedProtocol(HttpToolsProtocol):
         """Begin with the body."""
         self._in_headers, self._progressed = False, True
         self._stay()
+        parser = self.parser
+        assert parser is not None
+        if self._direct is not None and parser.get_method() == b"POST" and not self._answering():
+            keep_alive = parser.get_http_version() != "1.0" and parser.should_keep_alive()
+            if self._direct.begins(self, keep_alive=keep_alive):
+                return
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """Go on with the body."""
         self._progressed = True
-        super().on_body(body)
+        cycle = self.cycle
+        if not isinstance(cycle, Exchange):
+            super().on_body(body)
+        elif not cycle.response_complete:
+            cycle.take(body)
 
     def on_message_complete(self) -> None:
         """End a request that was read to its end."""
         self._progressed = True
         self._stay()
-        super().on_message_complete()
+        cycle = self.cycle
+        if not isinstance(cycle, Exchange):
+            super().on_message_complete()
+        elif not cycle.response_complete:
+            cycle.complete()
 
     def on_response_complete(self) -> None:
         """Give what is still to come of an answered request some time."""
         if self.cycle.response_complete and self.cycle.more_body:
             self._close_in(LINGER_SECONDS)
         super().on_response_complete()
+
+    def _answering(self) -> bool:
+        return bool(self.cycle) and not self.cycle.response_complete
 
     def _close_in(self, seconds: float) -> None:
         self._stay()

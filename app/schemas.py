@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, NotRequired, TypeVar
 
-from pydantic import BaseModel, Field, JsonValue, StrictInt
+from pydantic import BaseModel, Field, JsonValue, StrictInt, TypeAdapter
+from typing_extensions import TypedDict
 
 from app.serving.oip import words
 from models.contract.config import Name, Options
@@ -248,45 +249,59 @@ class OipModel(BaseModel):
     parameters: dict[str, list[str]] = Field(description="`parts`: what the parameter `part` can name.")
 
 
-class OipInput(BaseModel):
+MOST_AXES = 32
+MOST_TENSORS = 1000
+
+
+class OipInput(TypedDict):
     """One input tensor."""
 
-    MOST_AXES: ClassVar[int] = 32
-
     name: str
-    shape: list[StrictInt] = Field(max_length=MOST_AXES)
+    shape: Annotated[list[StrictInt], Field(max_length=MOST_AXES)]
     datatype: str
-    data: Any = Field(default=None, description="Values in row-major order, flat or nested.")
-    parameters: dict[str, Any] = Field(
-        default_factory=dict, description="`binary_data_size`: that many bytes behind the JSON are the values."
-    )
+    data: NotRequired[Annotated[Any, Field(description="Values in row-major order, flat or nested.")]]
+    parameters: NotRequired[
+        Annotated[
+            dict[str, Any], Field(description="`binary_data_size`: that many bytes behind the JSON are the values.")
+        ]
+    ]
 
 
-class OipOutput(BaseModel):
+class OipOutput(TypedDict):
     """One output that is asked for."""
 
     name: str
-    parameters: dict[str, Any] = Field(
-        default_factory=dict,
-        description=f"`binary_data`: as bytes behind the JSON; `{words.CLASSES}`: so many of the largest, by name.",
-    )
+    parameters: NotRequired[
+        Annotated[
+            dict[str, Any],
+            Field(
+                description=f"`binary_data`: as bytes behind the JSON; `{words.CLASSES}`: so many of the largest, by "
+                "name."
+            ),
+        ]
+    ]
 
 
-class OipRequest(BaseModel):
-    """One run of a part."""
+class OipRequest(TypedDict):
+    """One run of a part. A dictionary, as it is checked for every prediction."""
 
-    MOST_TENSORS: ClassVar[int] = 1000
+    id: NotRequired[str | None]
+    parameters: NotRequired[
+        Annotated[
+            dict[str, Any],
+            Field(
+                description="`part` names the part to run (default: the first), `timeout` is in microseconds, "
+                "`priority` from 1 (goes first) to 3, `binary_data_output` asks for every output as bytes."
+            ),
+        ]
+    ]
+    inputs: Annotated[list[OipInput], Field(max_length=MOST_TENSORS)]
+    outputs: NotRequired[
+        Annotated[list[OipOutput] | None, Field(max_length=MOST_TENSORS, description="Default is all of them.")]
+    ]
 
-    id: str | None = None
-    parameters: dict[str, Any] = Field(
-        default_factory=dict,
-        description="`part` names the part to run (default: the first), `timeout` is in microseconds, `priority` from "
-        "1 (goes first) to 3, `binary_data_output` asks for every output as bytes.",
-    )
-    inputs: list[OipInput] = Field(max_length=MOST_TENSORS)
-    outputs: list[OipOutput] | None = Field(
-        default=None, max_length=MOST_TENSORS, description="Default is all of them."
-    )
+
+OIP_REQUEST = TypeAdapter(OipRequest)
 
 
 class OipResult(OipTensor):

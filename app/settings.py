@@ -65,6 +65,12 @@ class GatewaySettings(BaseSettings):
     max_queue_size: int = Field(
         default=512, ge=1, le=100_000, description="Requests to one version that are on their way; more are refused."
     )
+    max_queue_wait_microseconds: int = Field(
+        default=100_000,
+        ge=0,
+        le=3_600_000_000,
+        description="While a request has waited longer and 64 wait, more are refused; 0 is any time.",
+    )
     default_timeout_microseconds: int = Field(
         default=0, ge=0, le=3_600_000_000, description="Time for a prediction that names none; 0 is any time."
     )

@@ -110,7 +110,8 @@ class RequestTelemetry:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = _given_id(scope) or f"{self._prefix}{next(self._numbers):08x}"
+        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
+        request_id = scope.get("request_id") or self.identified(given)
         scope["request_id"] = request_id
         header = (b"x-request-id", request_id.encode())
         status = problems.CLIENT_LEFT
@@ -134,18 +135,21 @@ class RequestTelemetry:
                 await problems.unexpected(scope)(scope, receive, send_with_id)
         finally:
             seconds = time.perf_counter() - started
-            route, method = _route(scope), scope["method"]
-            self._metrics.request(route, method if method in METHODS else "other", status, seconds)
-            if self._debug:  # asking structlog whether it would be shown takes longer than counting
-                log.debug("request_served", route=route, method=method, status=status, seconds=round(seconds, 6))
+            self.answered(_route(scope), scope["method"], status, seconds)
 
+    def identified(self, given: bytes | None) -> str:
+        """Return the id of a request: the one that it was given, if that can be one, or a new one."""
+        if given is not None:
+            text = given.decode("latin-1")
+            if GIVEN_ID.fullmatch(text):
+                return text
+        return f"{self._prefix}{next(self._numbers):08x}"
 
-def _given_id(scope: Scope) -> str | None:
-    for name, value in scope["headers"]:
-        if name == b"x-request-id":
-            given = value.decode("latin-1")
-            return given if GIVEN_ID.fullmatch(given) else None
-    return None
+    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count a request whose answer was sent."""
+        self._metrics.request(route, method if method in METHODS else "other", status, seconds)
+        if self._debug:  # asking structlog whether it would be shown takes longer than counting
+            log.debug("request_served", route=route, method=method, status=status, seconds=round(seconds, 6))
 
 
 def _route(scope: Scope) -> str:

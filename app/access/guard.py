@@ -16,10 +16,11 @@ from app.access.scopes import ADMIN, OPEN, Permissions
 from models.contract.errors import Forbidden, LecternError, MethodNotAllowed, RateLimited, RouteNotFound, Unauthorized
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """An error with headers of its own."""
 
     def __init__(self, error: LecternError, headers: dict[str, str]) -> None:
+        """Keep both."""
         super().__init__(error.detail)
         self.error = error
         self.headers = headers
@@ -38,10 +39,10 @@ class AccessGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        if scope["type"] == "http" and scope["path"] not in OPEN:
+        if scope["type"] == "http" and "grant" not in scope and scope["path"] not in OPEN:
             try:
-                scope["grant"] = self._admitted(scope)
-            except _Refused as refused:
+                scope["grant"] = self.admitted(scope)
+            except Refused as refused:
                 await problems.response(refused.error, scope, refused.headers)(scope, receive, send)
                 return
             except LecternError as error:
@@ -49,7 +50,13 @@ class AccessGuard:
                 return
         await self._app(scope, receive, send)
 
-    def _admitted(self, scope: Scope) -> Grant:
+    def admitted(self, scope: Scope) -> Grant:
+        """Return what the key of a request allows.
+
+        Raises:
+            Refused: an error that has headers of its own.
+            LecternError: any other.
+        """
         anybody = self._keyring.anybody()
         if anybody is not None:
             self._callers.check(scope["headers"])
@@ -58,7 +65,7 @@ class AccessGuard:
         wait_seconds = self._rates.wait_seconds(grant.key_id)
         if wait_seconds:
             detail = f"The key {grant.key_id} has sent more requests than are taken; come again in {wait_seconds} s."
-            raise _Refused(RateLimited(detail), {"Retry-After": str(wait_seconds)})
+            raise Refused(RateLimited(detail), {"Retry-After": str(wait_seconds)})
         needed = self._permissions.needed(scope["method"], scope["path"])
         if needed is None:
             self._check_undeclared(scope, grant)
@@ -73,7 +80,7 @@ class AccessGuard:
         methods = self._permissions.methods(scope["path"])
         if methods:
             wrong = MethodNotAllowed(f"{scope['path']} does not take {scope['method']}.")
-            raise _Refused(wrong, {"Allow": ", ".join(methods)})
+            raise Refused(wrong, {"Allow": ", ".join(methods)})
         raise RouteNotFound(f"There is no endpoint {scope['path']}; /docs lists those there are.")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from functools import lru_cache
 
 
 class Scope(StrEnum):
@@ -20,6 +21,8 @@ class Scope(StrEnum):
 
 
 Scopes = frozenset[Scope]
+
+KNOWN_PATHS = 1024
 
 PARAMETER = re.compile(r"\{[a-z_]+\}")
 
@@ -98,9 +101,10 @@ class Permissions:
             pattern = re.compile(PARAMETER.sub("[^/]+", path))
             self._routes.setdefault((method, path.count("/")), []).append((pattern, scopes))
         self._methods = sorted({method for method, _ in routes})
+        self.needed = lru_cache(KNOWN_PATHS)(self._needed)
+        """Return the scopes of which a request of a method and a path needs one; None if no route is declared."""
 
-    def needed(self, method: str, path: str) -> Scopes | None:
-        """Return the scopes of which a request needs one; None if no route is declared for it."""
+    def _needed(self, method: str, path: str) -> Scopes | None:
         for pattern, scopes in self._routes.get((method, path.count("/")), ()):
             if pattern.fullmatch(path):
                 return scopes

@@ -25,6 +25,7 @@ from app.openapi import INFER_PATHS, PNG, PREDICT_PATHS
 from app.serving import inference
 from app.serving.endpoints import Endpoint
 from app.serving.oip import answers, requests
+from app.serving.runs import Outputs
 from app.serving.tickets import ClientLeft, Ticket
 from models.contract.errors import LecternError, MalformedBody, NotAcceptable, UnsupportedMedia
 from models.contract.task import Picture, Verb
@@ -43,10 +44,11 @@ ONCE = (b"content-length", b"content-encoding", b"content-type", JSON_LENGTH)
 
 
 @dataclass(slots=True)
-class _Path:
+class Path:
     """What a path names, under the template that metrics show."""
 
     path: str
+    given: str
     model: str
     version: str | None
     verb: str | None
@@ -63,14 +65,14 @@ class InferenceRoute:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        found = _path(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        found = path_of(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
         if found is None:
             await self._app(scope, receive, send)
         else:
             await answer(found, self._bound, scope, receive, send)
 
 
-async def answer(path: _Path, bound: Bound, scope: Scope, receive: Receive, send: Send) -> None:
+async def answer(path: Path, bound: Bound, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a prediction whose body is within ``bound``."""
     started = time.perf_counter()
     scope["route"] = path
@@ -93,7 +95,6 @@ async def answer(path: _Path, bound: Bound, scope: Scope, receive: Receive, send
             content, extra = await _infer(serving, endpoint, headers, body, ticket)
         else:
             content, extra = await _predict(serving, endpoint, path.verb, headers, body, ticket)
-        extra += _extras(endpoint, headers, ticket)
         outcome = "ok"
     except LecternError as error:
         outcome = error.code
@@ -107,34 +108,50 @@ async def answer(path: _Path, bound: Bound, scope: Scope, receive: Receive, send
         await send({"type": "http.response.body", "body": content})
     finally:
         if endpoint is not None:
-            endpoint.in_flight -= counted
-            seconds = time.perf_counter() - started
-            endpoint.meters.answered(verb, outcome, seconds)
-            if outcome != "ok":
-                endpoint.statistics.failed(seconds)
+            endpoint.answered(counted, verb, outcome, time.perf_counter() - started)
 
 
 async def _infer(
     serving: Services, endpoint: Endpoint, headers: bodies.Headers, body: bytes, ticket: Ticket
 ) -> tuple[bytes, list[tuple[bytes, bytes]]]:
     """Run one part on the tensors of the body."""
+    if len(body) <= PARSED_INLINE_BYTES:
+        asked = read(endpoint, headers, body, ticket)
+    else:
+        loop = asyncio.get_running_loop()
+        asked = await loop.run_in_executor(serving.executor, read, endpoint, headers, body, ticket)
+    outputs = await endpoint.run_checked(asked.part, asked.arrays, ticket)
+    return written(endpoint, asked, outputs, headers, ticket)
+
+
+def read(endpoint: Endpoint, headers: bodies.Headers, body: bytes | bytearray, ticket: Ticket) -> requests.Asked:
+    """Return what the body of an ``infer`` asks for, and put its priority and its deadline on the ticket.
+
+    Raises:
+        MalformedBody: the body, or the header that says where its JSON ends, cannot be read.
+        ValidationFailed: it asks for what the model does not take or give; says what.
+    """
     given = headers.get(JSON_LENGTH)
     if given is not None and not (given.isdigit() and len(given) <= bodies.LONGEST_LENGTH):
         raise MalformedBody("Inference-Header-Content-Length is not a number.")
-    arguments = (endpoint.loaded, body, None if given is None else int(given), serving.settings.tensor_limit_elements)
-    if len(body) <= PARSED_INLINE_BYTES:
-        asked = requests.read(*arguments)
-    else:
-        asked = await asyncio.get_running_loop().run_in_executor(serving.executor, requests.read, *arguments)
+    json_bytes = None if given is None else int(given)
+    asked = endpoint.reader.read(body, json_bytes)
     ticket.priority = asked.priority
     if asked.deadline is not None:
         ticket.deadline = asked.deadline
-    outputs = await endpoint.run_checked(asked.part, asked.arrays, ticket)
+    return asked
+
+
+def written(
+    endpoint: Endpoint, asked: requests.Asked, outputs: Outputs, headers: bodies.Headers, ticket: Ticket
+) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+    """Return the answer to an ``infer`` and all its headers but the length."""
     content, json_bytes = answers.write(endpoint.manifest, asked, outputs)
+    extra = _extras(endpoint, headers, ticket)
     if json_bytes is None:
-        extra = [(b"content-type", JSON)]
+        extra.append((b"content-type", JSON))
     else:
-        extra = [(b"content-type", OCTETS), (JSON_LENGTH, str(json_bytes).encode())]
+        extra += ((b"content-type", OCTETS), (JSON_LENGTH, b"%d" % json_bytes))
     accepted = headers.get(b"accept-encoding")
     if accepted is not None:
         content, encoding = bodies.packed(content, accepted, PACKED_BYTES)
@@ -157,12 +174,13 @@ async def _predict(
     if picture:
         loop = asyncio.get_running_loop()
         content = await loop.run_in_executor(serving.executor, picture.draw, served, asked, predictions)
-        return content, [(b"content-type", PNG.encode())]
+        return content, [*_extras(endpoint, headers, ticket), (b"content-type", PNG.encode())]
     answered = {"model": endpoint.manifest.model, "version": endpoint.manifest.version, "predictions": predictions}
-    return orjson.dumps(answered, option=orjson.OPT_SERIALIZE_NUMPY), [(b"content-type", JSON)]
+    content = orjson.dumps(answered, option=orjson.OPT_SERIALIZE_NUMPY)
+    return content, [*_extras(endpoint, headers, ticket), (b"content-type", JSON)]
 
 
-def _path(path: str) -> _Path | None:
+def path_of(path: str) -> Path | None:
     """Return what a path names if it is that of a prediction."""
     if not path.startswith(("/v1/models/", "/v2/models/")):
         return None
@@ -177,7 +195,7 @@ def _path(path: str) -> _Path | None:
     if not model or not verb or (api == "/v2" and verb != "infer"):
         return None
     templates, named = (INFER_PATHS, None) if api == "/v2" else (PREDICT_PATHS, verb)
-    return _Path(templates[version is not None], model, version, named)
+    return Path(templates[version is not None], path, model, version, named)
 
 
 def _headers(scope: Scope) -> bodies.Headers:

@@ -15,82 +15,23 @@ import time
 from collections import deque
 from collections.abc import Hashable, Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
 
 import numpy as np
 
+from app.serving.runs import SHORT_QUEUE, Batch, Done, Item, Limits, Observer, Outputs, Timing
 from app.serving.runtimes.runtime import Halt, Halted, LoadedPart, Refused
 from app.serving.tickets import HIGHEST_PRIORITY, LOWEST_PRIORITY, ClientLeft, Ticket
-from models.contract.errors import DeadlineExceeded, LecternError, Overloaded, ValidationFailed
-from models.contract.task import Array, Arrays
+from models.contract.errors import DeadlineExceeded, Overloaded, ValidationFailed
+from models.contract.task import Arrays
 from models.contract.tensors import PartSignature
 
 INLINE_SECONDS = 1e-4
 UNATTENDED_SECONDS = 0.005
 """Whoever waited for longer is asked whether they are still there before anything is computed for them."""
 
-Outputs = dict[str, Array]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How much is taken at a time, and how much may wait.
-
-    Attributes:
-        batch_size: most rows of one run; a request with more is computed in several.
-        queue_size: most runs that wait; more are refused.
-        queue_delay_seconds: how long a run waits for others to join it when the part is free.
-        concurrency: most runs at a time.
-    """
-
-    batch_size: int = 64
-    queue_size: int = 1024
-    queue_delay_seconds: float = 0.0
-    concurrency: int = 1
-
-
-@dataclass(slots=True, frozen=True)
-class Timing:
-    """One joint run: seconds that each request waited, its rows, and the seconds of joining, computing, dividing."""
-
-    waited: Sequence[float]
-    rows: int
-    input: float
-    infer: float
-    output: float
-
-
-class Observer(Protocol):
-    """Is told what happens in the queue."""
-
-    def ran(self, timing: Timing) -> None:
-        """Learn of one joint run."""
-        ...
-
-    def rejected(self, reason: str) -> None:
-        """Learn of a run that was refused or given up before it was computed."""
-        ...
-
-
-@dataclass(slots=True, eq=False)
-class _Item:
-    arrays: Arrays
-    rows: int
-    ticket: Ticket
-    future: asyncio.Future[Outputs]
-    since: float
-    waited: float = 0.0
-    waiting: bool = True
-    timer: asyncio.TimerHandle | None = None
-    batch: _Batch | None = None
-
-
-@dataclass(slots=True, eq=False)
-class _Batch:
-    items: list[_Item]
-    halt: Halt
-    timings: list[Timing]
+INLINE_TURN_SECONDS = 0.01
+"""How long joint runs follow one another on the event loop before it sees to its connections again."""
 
 
 class Batcher:
@@ -114,7 +55,7 @@ class Batcher:
         self._joins = is_joint(signature)
         self._names = [tensor.name for tensor in signature.inputs]
         self._varying = any(isinstance(axis, str) for tensor in signature.inputs for axis in tensor.shape[1:])
-        self._queues: dict[Hashable, tuple[deque[_Item], ...]] = {}
+        self._queues: dict[Hashable, tuple[deque[Item], ...]] = {}
         self._waiting = 0
         self._running = 0
         self._scheduled = False
@@ -129,7 +70,9 @@ class Batcher:
     @property
     def full(self) -> bool:
         """Whether the next run would be refused."""
-        return self._waiting >= self._limits.queue_size
+        if self._waiting < SHORT_QUEUE:
+            return self._waiting >= self._limits.queue_size
+        return self._waiting >= self._limits.queue_size or self._is_slow()
 
     async def run(self, arrays: Arrays, ticket: Ticket) -> Outputs:
         """Return the outputs for ``arrays``, which fit the signature.
@@ -141,22 +84,21 @@ class Batcher:
             ValidationFailed: the graph refuses these values.
             RuntimeUnavailable: what runs the part ended meanwhile.
         """
+        if self.is_one_run(arrays):
+            return (await self._awaited([arrays], ticket))[0]
         rows, most = len(arrays[self._names[0]]), self._limits.batch_size
-        if rows <= most or not self._joins:
-            return await self.submit(arrays, ticket)
-        futures: list[asyncio.Future[Outputs]] = []
-        try:
-            for start in range(0, rows, most):
-                piece = {name: array[start : start + most] for name, array in arrays.items()}
-                futures.append(self.submit(piece, ticket))
-            found = await asyncio.gather(*futures)
-        finally:
-            for future in futures:
-                future.cancel()
+        pieces = [
+            {name: array[start : start + most] for name, array in arrays.items()} for start in range(0, rows, most)
+        ]
+        found = await self._awaited(pieces, ticket)
         return {name: np.concatenate([outputs[name] for outputs in found]) for name in found[0]}
 
-    def submit(self, arrays: Arrays, ticket: Ticket) -> asyncio.Future[Outputs]:
-        """Let a run wait for its turn; its rows must not be more than one run takes.
+    def is_one_run(self, arrays: Arrays) -> bool:
+        """Return whether ``arrays`` can be submitted as they are."""
+        return not self._joins or len(arrays[self._names[0]]) <= self._limits.batch_size
+
+    def submit(self, arrays: Arrays, ticket: Ticket, done: Done) -> Item:
+        """Let a run wait for its turn; its rows must not be more than one run takes. ``done`` is called later.
 
         Raises:
             Overloaded: too much waits already.
@@ -169,8 +111,7 @@ class Batcher:
             self._observer.rejected("deadline_exceeded")
             raise _too_late()
         bucket = self._bucket(arrays)
-        future: asyncio.Future[Outputs] = self._loop.create_future()
-        item = _Item(arrays, len(arrays[self._names[0]]), ticket, future, now)
+        item = Item(arrays, len(arrays[self._names[0]]), ticket, done, now)
         if ticket.deadline is not None:
             item.timer = self._loop.call_later(ticket.deadline - now, self._expire, item)
         queues = self._queues.get(bucket)
@@ -178,8 +119,35 @@ class Batcher:
             queues = self._queues[bucket] = tuple(deque() for _ in range(HIGHEST_PRIORITY, LOWEST_PRIORITY + 1))
         queues[ticket.priority - HIGHEST_PRIORITY].append(item)
         self._waiting += 1
-        self._schedule()
-        return future
+        if not self._scheduled:
+            self._schedule()
+        return item
+
+    async def _awaited(self, pieces: Sequence[Arrays], ticket: Ticket) -> list[Outputs]:
+        """Submit runs and return what came of each; whoever is cancelled wants none of them any more."""
+        items: list[Item] = []
+        futures: list[asyncio.Future[Outputs]] = []
+        try:
+            for arrays in pieces:
+                future: asyncio.Future[Outputs] = self._loop.create_future()
+                futures.append(future)
+                items.append(self.submit(arrays, ticket, partial(_resolve, future)))
+            if len(futures) == 1:
+                return [await futures[0]]
+            return await asyncio.gather(*futures)
+        finally:
+            for future in futures:
+                future.cancel()
+            for item in items:
+                self._withdraw(item)
+
+    def _is_slow(self) -> bool:
+        """Return whether what waits has waited for too long."""
+        longest = self._limits.queue_wait_seconds
+        if not longest:
+            return False
+        oldest = min((queue[0].since for queues in self._queues.values() for queue in queues if queue), default=None)
+        return oldest is not None and time.perf_counter() - oldest > longest
 
     def _bucket(self, arrays: Arrays) -> Hashable:
         if not self._joins:
@@ -188,12 +156,12 @@ class Batcher:
 
     def _schedule(self) -> None:
         """Have a batch formed once everything that has arrived by now is in the queue."""
-        if not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._dispatch)
+        self._scheduled = True
+        self._loop.call_soon(self._dispatch)
 
     def _dispatch(self) -> None:
         self._scheduled = False
+        turn_ends = time.perf_counter() + INLINE_TURN_SECONDS if self._inline else 0.0
         while self._waiting and self._running < self._limits.concurrency:
             queues = self._longest_waiting()
             if queues is None or self._waits_for_company(queues):
@@ -203,20 +171,22 @@ class Batcher:
                 continue
             if self._inline:
                 self._finish(batch, self._compute(batch, batch.items, None))
-                if self._waiting:
-                    self._schedule()  # whoever has arrived meanwhile may join, and timers come first
-                return
+                if self._waiting and time.perf_counter() > turn_ends:
+                    if not self._scheduled:
+                        self._schedule()  # connections and timers come first
+                    return
+                continue
             self._running += 1
             future = self._loop.run_in_executor(self._executor, self._compute, batch, batch.items, batch.halt)
             future.add_done_callback(lambda done, batch=batch: self._ran(batch, done))
 
-    def _longest_waiting(self) -> tuple[deque[_Item], ...] | None:
+    def _longest_waiting(self) -> tuple[deque[Item], ...] | None:
         """Return the bucket whose turn it is: that of the highest priority, and the oldest among those."""
         best: tuple[int, float] | None = None
-        found: tuple[deque[_Item], ...] | None = None
+        found: tuple[deque[Item], ...] | None = None
         for bucket, queues in list(self._queues.items()):
             for queue in queues:
-                while queue and queue[0].future.done():
+                while queue and queue[0].settled:
                     self._leaves(queue.popleft())
             head = next((queue[0] for queue in queues if queue), None)
             if head is None:
@@ -225,7 +195,7 @@ class Batcher:
                 best, found = (head.ticket.priority, head.since), queues
         return found
 
-    def _waits_for_company(self, queues: tuple[deque[_Item], ...]) -> bool:
+    def _waits_for_company(self, queues: tuple[deque[Item], ...]) -> bool:
         """Return whether a configured delay lets the part stay free for now; have it looked at again if so."""
         delay = self._limits.queue_delay_seconds
         if not delay or not self._joins:
@@ -242,14 +212,14 @@ class Batcher:
         self._delayed = self._loop.call_later(left, self._dispatch)
         return True
 
-    def _take(self, queues: tuple[deque[_Item], ...]) -> _Batch | None:
+    def _take(self, queues: tuple[deque[Item], ...]) -> Batch | None:
         """Take what runs together, highest priority first; those whose clients have gone are let go."""
-        now, rows, items = time.perf_counter(), 0, list[_Item]()
+        now, rows, items = time.perf_counter(), 0, list[Item]()
         for queue in queues:
             while queue and (not items or rows + queue[0].rows <= self._limits.batch_size):
                 item = queue.popleft()
                 self._leaves(item)
-                if item.future.done():
+                if item.settled:
                     continue
                 item.waited = now - item.since
                 if item.waited > UNATTENDED_SECONDS and item.ticket.left():
@@ -263,17 +233,17 @@ class Batcher:
                 break
         if not items:
             return None
-        batch = _Batch(items, Halt(), [])
+        batch = Batch(items, Halt(), [])
         for item in items:
             item.batch = batch
         return batch
 
-    def _leaves(self, item: _Item) -> None:
+    def _leaves(self, item: Item) -> None:
         if item.waiting:
             item.waiting = False
             self._waiting -= 1
 
-    def _compute(self, batch: _Batch, items: Sequence[_Item], halt: Halt | None) -> list[Outputs | Exception]:
+    def _compute(self, batch: Batch, items: Sequence[Item], halt: Halt | None) -> list[Outputs | Exception]:
         """Return what each request gets. Runs in a thread unless the part is cheap."""
         started = time.perf_counter()
         try:
@@ -290,7 +260,7 @@ class Batcher:
             return [found for half in halves for found in self._compute(batch, half, halt)]
         except Halted:
             return [_too_late()] * len(items)
-        except LecternError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, each of them gets an answer
             return [error] * len(items)
         waited, rows = [item.waited for item in items], sum(item.rows for item in items)
         seconds = (joined - started, computed - joined, time.perf_counter() - computed)
@@ -299,36 +269,39 @@ class Batcher:
             item.ticket.infer_seconds += computed - joined
         return list(found)
 
-    def _ran(self, batch: _Batch, done: asyncio.Future[list[Outputs | Exception]]) -> None:
+    def _ran(self, batch: Batch, done: asyncio.Future[list[Outputs | Exception]]) -> None:
         self._running -= 1
-        error = done.exception()
-        self._finish(batch, [error] * len(batch.items) if isinstance(error, Exception) else done.result())
+        self._finish(batch, done.result())
         self._dispatch()
 
-    def _finish(self, batch: _Batch, found: Sequence[Outputs | Exception]) -> None:
+    def _finish(self, batch: Batch, found: Sequence[Outputs | Exception]) -> None:
         for timing in batch.timings:
             self._observer.ran(timing)
         for item, result in zip(batch.items, found, strict=True):
             self._settle(item, result)
 
-    def _settle(self, item: _Item, result: Outputs | Exception) -> None:
+    def _settle(self, item: Item, result: Outputs | Exception) -> None:
         if item.timer is not None:
             item.timer.cancel()
-        if item.future.done():
-            return
-        if isinstance(result, Exception):
-            item.future.set_exception(result)
-        else:
-            item.future.set_result(result)
+        if not item.settled:
+            item.settled = True
+            item.done(result)
 
-    def _expire(self, item: _Item) -> None:
+    def _withdraw(self, item: Item) -> None:
+        """Let a run go that nobody wants any more; settled ones are gone already."""
+        if not item.settled:
+            item.settled = True
+            if item.timer is not None:
+                item.timer.cancel()
+
+    def _expire(self, item: Item) -> None:
         """Answer that it took too long; a run that nobody waits for any more is interrupted."""
-        if item.future.done():
+        if item.settled:
             return
-        item.future.set_exception(_too_late())
         self._observer.rejected("deadline_exceeded")
         self._leaves(item)
-        if item.batch is not None and all(other.future.done() for other in item.batch.items):
+        self._settle(item, _too_late())
+        if item.batch is not None and all(other.settled for other in item.batch.items):
             item.batch.halt()
 
 
@@ -344,15 +317,24 @@ def too_many(observer: Observer) -> Overloaded:
     return Overloaded("Too many requests wait for this model; try again in a moment.")
 
 
-def _live(queues: Sequence[deque[_Item]]) -> Iterator[_Item]:
-    return (item for queue in queues for item in queue if not item.future.done())
+def _live(queues: Sequence[deque[Item]]) -> Iterator[Item]:
+    return (item for queue in queues for item in queue if not item.settled)
 
 
-def _joined(items: Sequence[_Item]) -> Arrays:
+def _resolve(future: asyncio.Future[Outputs], result: Outputs | Exception) -> None:
+    if future.done():
+        return
+    if isinstance(result, Exception):
+        future.set_exception(result)
+    else:
+        future.set_result(result)
+
+
+def _joined(items: Sequence[Item]) -> Arrays:
     return {name: np.concatenate([item.arrays[name] for item in items]) for name in items[0].arrays}
 
 
-def _divided(items: Sequence[_Item], outputs: Outputs) -> Iterator[Outputs]:
+def _divided(items: Sequence[Item], outputs: Outputs) -> Iterator[Outputs]:
     start = 0
     for item in items:
         yield {name: array[start : start + item.rows] for name, array in outputs.items()}

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from concurrent.futures import Executor
+from functools import partial
 
-from app.serving.batching import Batcher, Limits, Outputs, too_many
+from app.serving.batching import Batcher, too_many
+from app.serving.oip.requests import Reader
+from app.serving.runs import Done, Limits, Outputs
 from app.serving.sessions import LoadedModel
 from app.serving.statistics import Meters, Statistics
 from app.serving.tensors import check_arrays
@@ -23,6 +27,8 @@ class Endpoint:
         self.meters = meters
         self.in_flight = 0
         """Requests whose body is read and whose answer is not sent."""
+        self.reader = Reader(loaded, limits.tensor_elements)
+        self._split: set[asyncio.Task[Outputs]] = set()
         self.statistics = Statistics(meters)
         self._batchers = {
             name: Batcher(
@@ -53,6 +59,34 @@ class Endpoint:
         """
         if self.in_flight >= self.limits.queue_size or any(batcher.full for batcher in self._batchers.values()):
             raise too_many(self.statistics)
+
+    def answered(self, counted: int, verb: str, outcome: str, seconds: float) -> None:
+        """Learn that a request was answered; ``counted`` is 1 if it was in flight, else 0."""
+        self.in_flight -= counted
+        self.meters.answered(verb, outcome, seconds)
+        if outcome != "ok":
+            self.statistics.failed(seconds)
+
+    def submit(self, part: str, arrays: Arrays, ticket: Ticket, done: Done) -> None:
+        """Let a run of arrays that are known to fit wait for its turn; ``done`` is called later, on the event loop.
+
+        Raises:
+            Overloaded: too much waits already.
+            DeadlineExceeded: the deadline of the ticket has passed.
+        """
+        batcher = self._batchers[part]
+        if batcher.is_one_run(arrays):
+            batcher.submit(arrays, ticket, done)
+            return
+        task = asyncio.ensure_future(batcher.run(arrays, ticket))
+        self._split.add(task)
+        task.add_done_callback(partial(self._joined, done))
+
+    def _joined(self, done: Done, task: asyncio.Task[Outputs]) -> None:
+        self._split.discard(task)
+        if not task.cancelled():
+            error = task.exception()
+            done(error if isinstance(error, Exception) else task.result())
 
     async def run(self, part: str, arrays: Arrays, ticket: Ticket) -> Outputs:
         """Return the outputs of one run of ``part``; arrays that do not fit never join those of others.

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from app.serving.batching import Timing
+from app.serving.runs import Timing
 
 STAGES = ("compute_input", "compute_infer", "compute_output")
 

@@ -17,6 +17,11 @@ def check_shape(signature: TensorSignature, shape: Sequence[int], sizes: dict[st
     Raises:
         ValidationFailed: the shape does not fit, or contradicts that of another input.
     """
+    axes = signature.shape
+    if len(shape) == len(axes) > 0 and isinstance(axes[0], str) and tuple(shape[1:]) == axes[1:]:
+        size = shape[0]
+        if size >= 1 and sizes.setdefault(axes[0], size) == size:
+            return  # as most are: any number of rows of one shape
     wanted = list(signature.shape)
     if len(shape) != len(wanted):
         detail = f"has {len(shape)} axes {list(shape)}; '{signature.name}' takes {len(wanted)}: {wanted}"

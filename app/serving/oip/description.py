@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app.schemas import OipModel, OipTensor
-from app.serving.batching import Limits, is_joint
+from app.serving.batching import is_joint
 from app.serving.oip.arrays import DATATYPES
+from app.serving.runs import Limits
 from app.serving.sessions import LoadedModel
 from models.contract.tensors import TensorSignature
 

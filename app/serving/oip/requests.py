@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from app import json_text
-from app.schemas import OipInput, OipOutput, OipRequest
+from app.schemas import OIP_REQUEST, OipInput, OipOutput, OipRequest
 from app.serving.oip import arrays, words
 from app.serving.sessions import LoadedModel
 from app.serving.tensors import check_shape
@@ -26,7 +26,12 @@ from models.contract.task import Array
 from models.contract.tensors import PartSignature, TensorSignature
 
 LARGEST_TIMEOUT_MICROSECONDS = 10**12
+LARGEST_SIZE = 2**48
 Parameters = Mapping[str, Any]
+_NONE: Parameters = {}
+_validate = OIP_REQUEST.validator.validate_python
+PLANS = 64
+PLAN_BYTES = 2048
 
 
 @dataclass(slots=True)
@@ -54,101 +59,172 @@ class Asked:
     deadline: float | None
 
 
-def read(loaded: LoadedModel, body: bytes, json_bytes: int | None, largest_elements: int) -> Asked:
-    """Return what a body asks for.
+@dataclass(slots=True)
+class _Tensor:
+    """One input whose values come as bytes."""
 
-    Args:
-        loaded: the version that is asked.
-        body: the whole body.
-        json_bytes: how many of its bytes are the JSON object, if tensors follow it.
-        largest_elements: most elements of one tensor.
+    name: str
+    shape: Sequence[int]
+    wanted: TensorSignature
+    size: int
+    pointer: str
 
-    Raises:
-        MalformedBody: the body is not JSON, or ends before the JSON or a tensor does.
-        ValidationFailed: it asks for what the model does not take or give; says what.
+
+@dataclass(slots=True)
+class _Plan:
+    """What a JSON object asks for, checked, if the values of all inputs come behind it."""
+
+    part: str
+    tensors: list[_Tensor]
+    outputs: list[Wanted]
+    id: str | None
+    priority: int
+    timeout: int
+
+
+@dataclass(slots=True)
+class _Part:
+    """A part and its tensors by name."""
+
+    name: str
+    inputs: dict[str, TensorSignature]
+    outputs: dict[str, TensorSignature]
+
+    @classmethod
+    def of(cls, name: str, signature: PartSignature) -> _Part:
+        """Sort the tensors of ``signature``."""
+        inputs = {tensor.name: tensor for tensor in signature.inputs}
+        return cls(name, inputs, {tensor.name: tensor for tensor in signature.outputs})
+
+
+class Reader:
+    """Reads the requests to one version.
+
+    Clients that send tensors as bytes mostly send the same JSON before them, so what was found in it is kept.
     """
-    started = time.perf_counter()
-    if json_bytes is None:
-        text, tensors = body, memoryview(b"")
-    elif json_bytes > len(body):
-        raise MalformedBody(f"Inference-Header-Content-Length is {json_bytes}; the body has {len(body)} bytes.")
-    else:
-        text, tensors = body[:json_bytes], memoryview(body)[json_bytes:]
-    request = _validated(json_text.parse(text))
-    parameters = request.parameters
-    part, signature = _part(loaded, parameters)
-    outputs = _outputs(signature, request.outputs, parameters)
-    inputs = _arrays(signature, request.inputs, tensors, largest_elements)
-    if not parameters:
-        return Asked(part, inputs, outputs, request.id, DEFAULT_PRIORITY, None)
-    timeout = _whole(parameters, "timeout", 0, LARGEST_TIMEOUT_MICROSECONDS)
-    priority = _whole(parameters, "priority", 0, LOWEST_PRIORITY) or DEFAULT_PRIORITY
-    deadline = started + timeout / 1e6 if timeout else None
-    return Asked(part, inputs, outputs, request.id, priority, deadline)
+
+    def __init__(self, loaded: LoadedModel, largest_elements: int) -> None:
+        """Read for ``loaded``; ``largest_elements`` is the most of one tensor."""
+        self._parts = {name: _Part.of(name, signature) for name, signature in loaded.served.signatures.items()}
+        self._largest_elements = largest_elements
+        self._plans: dict[bytes, _Plan] = {}
+
+    def read(self, body: bytes | bytearray, json_bytes: int | None) -> Asked:
+        """Return what a body asks for; ``json_bytes`` of it are the JSON object if tensors follow it.
+
+        Raises:
+            MalformedBody: the body is not JSON, or ends before the JSON or a tensor does.
+            ValidationFailed: it asks for what the model does not take or give; says what.
+        """
+        started = time.perf_counter()
+        if json_bytes is None:
+            return self._read(body, memoryview(b""), started)
+        if json_bytes > len(body):
+            raise MalformedBody(f"Inference-Header-Content-Length is {json_bytes}; the body has {len(body)} bytes.")
+        text, tensors = bytes(body[:json_bytes]), memoryview(body)[json_bytes:]
+        plan = self._plans.get(text)
+        return self._read(text, tensors, started) if plan is None else _planned(plan, tensors, started)
+
+    def _read(self, text: bytes | bytearray, tensors: memoryview, started: float) -> Asked:
+        request = _validated(json_text.parse(text))
+        inputs, parameters = request["inputs"], request.get("parameters", _NONE)
+        part = _part(self._parts, parameters)
+        outputs = _outputs(part, request.get("outputs"), parameters)
+        taken = part.inputs
+        _check(taken, inputs, self._largest_elements)
+        timeout = _whole(parameters, "timeout", 0, LARGEST_TIMEOUT_MICROSECONDS) if parameters else 0
+        priority = (_whole(parameters, "priority", 0, LOWEST_PRIORITY) if parameters else 0) or DEFAULT_PRIORITY
+        binary = _tensors(taken, inputs)
+        plan = _Plan(part.name, binary, outputs, request.get("id"), priority, timeout)
+        if len(binary) < len(inputs):
+            return _planned(plan, tensors, started, _values(taken, inputs))
+        asked = _planned(plan, tensors, started)
+        if len(text) <= PLAN_BYTES:
+            if len(self._plans) >= PLANS:
+                self._plans.clear()
+            self._plans[bytes(text)] = plan
+        return asked
+
+
+def _planned(plan: _Plan, tensors: memoryview, started: float, values: dict[str, Array] | None = None) -> Asked:
+    """Return what a plan asks for with the bytes of its tensors; ``values`` are inputs that came as JSON."""
+    found = {} if values is None else values
+    start = 0
+    for tensor in plan.tensors:
+        end = start + tensor.size
+        if end > len(tensors):
+            detail = f"is {tensor.size}; {len(tensors) - start} bytes are left behind the JSON"
+            raise ValidationFailed.at(f"{tensor.pointer}/parameters/binary_data_size", detail)
+        found[tensor.name] = arrays.from_bytes(tensors[start:end], tensor.shape, tensor.wanted, tensor.pointer)
+        start = end
+    if start != len(tensors):
+        raise MalformedBody(f"The inputs take {start} bytes behind the JSON; {len(tensors)} came.")
+    deadline = started + plan.timeout / 1e6 if plan.timeout else None
+    return Asked(plan.part, found, plan.outputs, plan.id, plan.priority, deadline)
 
 
 def _validated(parsed: object) -> OipRequest:
     try:
-        return OipRequest.model_validate(parsed)
+        return _validate(parsed)
     except ValidationError as error:
         raise validation_error(error.errors(include_url=False, include_input=False)) from error
 
 
-def _part(loaded: LoadedModel, parameters: Parameters) -> tuple[str, PartSignature]:
-    signatures = loaded.served.signatures
-    part = parameters.get("part") if parameters else None
-    if part is None:
-        part = next(iter(signatures))
-    if not isinstance(part, str) or part not in signatures:
-        known = ", ".join(signatures)
-        raise ValidationFailed.at("/parameters/part", f"'{part}' is no part of this model; it has: {known}")
-    return part, signatures[part]
+def _part(parts: Mapping[str, _Part], parameters: Parameters) -> _Part:
+    name = parameters.get("part") if parameters else None
+    if name is None:
+        return next(iter(parts.values()))
+    if not isinstance(name, str) or name not in parts:
+        known = ", ".join(parts)
+        raise ValidationFailed.at("/parameters/part", f"'{name}' is no part of this model; it has: {known}")
+    return parts[name]
 
 
-def _outputs(signature: PartSignature, asked: Sequence[OipOutput] | None, parameters: Parameters) -> list[Wanted]:
+def _outputs(part: _Part, asked: Sequence[OipOutput] | None, parameters: Parameters) -> list[Wanted]:
     binary = bool(parameters) and _flag(parameters, "binary_data_output", "/parameters")
-    if asked is None or not asked:
-        return [Wanted(tensor, binary) for tensor in signature.outputs]
-    given = {tensor.name: tensor for tensor in signature.outputs}
+    given = part.outputs
+    if not asked:
+        return [Wanted(tensor, binary) for tensor in given.values()]
     found: dict[str, Wanted] = {}
     for index, output in enumerate(asked):
-        pointer, own = f"/outputs/{index}", output.parameters
-        if output.name not in given:
+        name, own = output["name"], output.get("parameters")
+        pointer = f"/outputs/{index}"
+        if name not in given:
             known = ", ".join(given)
-            raise ValidationFailed.at(f"{pointer}/name", f"there is no output '{output.name}'; there are: {known}")
-        if output.name in found:
-            raise ValidationFailed.at(f"{pointer}/name", f"the output '{output.name}' is asked for twice")
-        wanted = found[output.name] = Wanted(given[output.name], binary)
+            raise ValidationFailed.at(f"{pointer}/name", f"there is no output '{name}'; there are: {known}")
+        if name in found:
+            raise ValidationFailed.at(f"{pointer}/name", f"the output '{name}' is asked for twice")
+        wanted = found[name] = Wanted(given[name], binary)
         if own:
             if "binary_data" in own:
                 wanted.binary = _flag(own, "binary_data", f"{pointer}/parameters")
             wanted.classes = _whole(own, words.CLASSES, 0, 10**6, f"{pointer}/parameters")
-            if wanted.classes and not given[output.name].shape:
+            if wanted.classes and not given[name].shape:
                 raise ValidationFailed.at(f"{pointer}/parameters/{words.CLASSES}", "a single value has no classes")
     return list(found.values())
 
 
-def _arrays(
-    signature: PartSignature, inputs: Sequence[OipInput], tensors: memoryview, largest_elements: int
-) -> dict[str, Array]:
-    """Return the input tensors; nothing is allocated before every shape is known to be right."""
-    taken = {tensor.name: tensor for tensor in signature.inputs}
-    _check(taken, inputs, largest_elements)
-    found: dict[str, Array] = {}
-    start = 0
+def _tensors(taken: Mapping[str, TensorSignature], inputs: Sequence[OipInput]) -> list[_Tensor]:
+    """Return the inputs whose values come as bytes."""
+    found: list[_Tensor] = []
     for index, given in enumerate(inputs):
-        wanted, pointer, own = taken[given.name], f"/inputs/{index}", given.parameters
+        own = given.get("parameters")
         if own and "binary_data_size" in own:
-            if given.data is not None:
+            name, pointer = given["name"], f"/inputs/{index}"
+            if given.get("data") is not None:
                 raise ValidationFailed.at(f"{pointer}/data", "comes beside binary_data_size; send one of them")
-            size = _whole(own, "binary_data_size", 0, len(tensors) - start, f"{pointer}/parameters")
-            found[given.name] = arrays.from_bytes(tensors[start : start + size], given.shape, wanted, pointer)
-            start += size
-        else:
-            found[given.name] = arrays.from_json(given.data, given.shape, wanted, pointer)
-    if start != len(tensors):
-        raise MalformedBody(f"The inputs take {start} bytes behind the JSON; {len(tensors)} came.")
+            size = _whole(own, "binary_data_size", 0, LARGEST_SIZE, f"{pointer}/parameters")
+            found.append(_Tensor(name, given["shape"], taken[name], size, pointer))
     return found
+
+
+def _values(taken: Mapping[str, TensorSignature], inputs: Sequence[OipInput]) -> dict[str, Array]:
+    """Return the inputs whose values came as JSON."""
+    return {
+        given["name"]: arrays.from_json(given.get("data"), given["shape"], taken[given["name"]], f"/inputs/{index}")
+        for index, given in enumerate(inputs)
+        if "binary_data_size" not in given.get("parameters", _NONE)
+    }
 
 
 def _check(taken: Mapping[str, TensorSignature], inputs: Sequence[OipInput], largest_elements: int) -> None:
@@ -156,21 +232,22 @@ def _check(taken: Mapping[str, TensorSignature], inputs: Sequence[OipInput], lar
     sizes: dict[str, int] = {}
     seen: set[str] = set()
     for index, given in enumerate(inputs):
-        name, pointer = given.name, f"/inputs/{index}"
-        if name not in taken:
+        name, shape = given["name"], given["shape"]
+        wanted = taken.get(name)
+        if wanted is None:
             known = ", ".join(taken)
-            raise ValidationFailed.at(f"{pointer}/name", f"there is no input '{name}'; there are: {known}")
+            raise ValidationFailed.at(f"/inputs/{index}/name", f"there is no input '{name}'; there are: {known}")
         if name in seen:
-            raise ValidationFailed.at(f"{pointer}/name", f"the input '{name}' comes twice")
+            raise ValidationFailed.at(f"/inputs/{index}/name", f"the input '{name}' comes twice")
         seen.add(name)
-        datatype = arrays.DATATYPES[taken[name].dtype]
-        if given.datatype != datatype:
-            detail = f"is {given.datatype[:20]}; the input '{name}' takes {datatype}"
-            raise ValidationFailed.at(f"{pointer}/datatype", detail)
-        check_shape(taken[name], given.shape, sizes, f"{pointer}/shape")
-        if math.prod(given.shape) > largest_elements:
-            detail = f"{given.shape} are more than the {largest_elements} elements that one tensor may have"
-            raise ValidationFailed.at(f"{pointer}/shape", detail)
+        datatype = arrays.DATATYPES[wanted.dtype]
+        if given["datatype"] != datatype:
+            detail = f"is {given['datatype'][:20]}; the input '{name}' takes {datatype}"
+            raise ValidationFailed.at(f"/inputs/{index}/datatype", detail)
+        check_shape(wanted, shape, sizes, f"/inputs/{index}/shape")
+        if math.prod(shape) > largest_elements:
+            detail = f"{shape} are more than the {largest_elements} elements that one tensor may have"
+            raise ValidationFailed.at(f"/inputs/{index}/shape", detail)
     if len(seen) < len(taken):
         missing = next(name for name in taken if name not in seen)
         raise ValidationFailed.at("/inputs", f"the input '{missing}' is missing")

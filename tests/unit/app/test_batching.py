@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.serving.batching import Batcher, Limits, Timing, is_joint
+from app.serving.batching import Batcher, is_joint
+from app.serving.runs import Limits, Timing
 from app.serving.runtimes.runtime import Halt, Halted, Refused
 from app.serving.tickets import ClientLeft, Ticket
 from models.contract.errors import DeadlineExceeded, Overloaded, RuntimeUnavailable, ValidationFailed

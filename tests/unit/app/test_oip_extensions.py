@@ -98,7 +98,7 @@ async def test_classes_come_with_their_names(client: httpx.AsyncClient, *, binar
 @pytest.mark.parametrize(
     ("tensor", "tail", "length", "words"),
     [
-        (BINARY, VALUES.tobytes()[:-1], None, "from 0 to 31"),
+        (BINARY, VALUES.tobytes()[:-1], None, "31 bytes are left"),
         (BINARY, VALUES.tobytes() + b"x", None, "33 came"),
         ({**BINARY, "shape": [1, 2, 2]}, VALUES.tobytes(), None, "are 16 bytes"),
         ({**BINARY, "data": [1]}, VALUES.tobytes(), None, "beside binary_data_size"),

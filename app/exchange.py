@@ -1,0 +1,277 @@
+"""Predictions answered on their connection: plain requests for ``infer`` pass no task and no ASGI.
+
+Between the bytes of such a request and those of its answer are the checks that every request passes, the queue of the
+part, and nothing else. Whatever is not plain (a body that is compressed, chunked, large, or asked to be waited for; a
+request that another one on its connection is before; a model that is not in memory) takes the way of
+``routes/inference.py``, which answers the same; tests hold the two to that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import TYPE_CHECKING, cast
+
+import httptools
+import structlog
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from app import bodies, problems
+from app.access.guard import AccessGuard, Refused
+from app.dependencies import Services, ServicesByProject
+from app.limits import Bound, too_slow
+from app.routes import inference
+from app.serving.endpoints import Endpoint
+from app.serving.oip import requests
+from app.serving.runs import Outputs
+from app.serving.tickets import ClientLeft, Ticket
+from app.telemetry import RequestTelemetry
+from models.contract.errors import LecternError
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+    from starlette.types import Scope
+
+    from app.protocol import BoundedProtocol
+
+NOT_PLAIN = frozenset({b"content-encoding", b"expect", b"transfer-encoding", b"upgrade"})
+KNOWN_PATHS = 1024
+LONGEST_PATH = 512
+LONGEST_LENGTH = len(str(inference.PARSED_INLINE_BYTES))
+
+log = structlog.get_logger()
+
+
+class Direct:
+    """What the connections of one gateway answer by themselves."""
+
+    def __init__(
+        self, telemetry: RequestTelemetry, guard: AccessGuard, bound: Bound, projects: ServicesByProject
+    ) -> None:
+        """Answer within ``bound`` what ``guard`` lets in."""
+        self.telemetry = telemetry
+        self.guard = guard
+        self.bound = bound
+        self.projects = projects
+        self._path = lru_cache(KNOWN_PATHS)(_path)
+
+    def begins(self, connection: BoundedProtocol, *, keep_alive: bool) -> bool:
+        """Return whether the request whose headers were read is answered here, perhaps done already."""
+        url = connection.url
+        path = self._path(url) if len(url) <= LONGEST_PATH else None
+        if path is None:
+            return False
+        given = connection.headers
+        headers = dict(given)
+        length = headers.get(b"content-length", b"")
+        if (
+            len(headers) != len(given)
+            or not NOT_PLAIN.isdisjoint(headers)
+            or not length.isdigit()
+            or len(length) > LONGEST_LENGTH
+            or int(length) > inference.PARSED_INLINE_BYTES
+        ):
+            return False
+        before = connection.cycle
+        exchange = Exchange(self, connection, path, headers, keep_alive=keep_alive)
+        connection.cycle = exchange  # type: ignore[assignment] - has what uvicorn asks of one
+        if exchange.admit():
+            return True
+        connection.cycle = before
+        return False
+
+
+class Exchange:
+    """One request and its answer. In uvicorn's eyes the cycle of its connection; lives on the event loop."""
+
+    __slots__ = (
+        "_asked",
+        "_body",
+        "_connection",
+        "_counted",
+        "_direct",
+        "_endpoint",
+        "_headers",
+        "_path",
+        "_request_id",
+        "_scope",
+        "_services",
+        "_slow",
+        "_started",
+        "_ticket",
+        "disconnected",
+        "keep_alive",
+        "more_body",
+        "response_complete",
+    )
+
+    _endpoint: Endpoint
+    _services: Services
+    _asked: requests.Asked
+
+    def __init__(
+        self,
+        direct: Direct,
+        connection: BoundedProtocol,
+        path: inference.Path,
+        headers: bodies.Headers,
+        *,
+        keep_alive: bool,
+    ) -> None:
+        """Begin with the headers read."""
+        self._started = time.perf_counter()
+        self._direct = direct
+        self._connection = connection
+        self._path = path
+        self._scope = cast("Scope", connection.scope)
+        self._headers = headers
+        self._body: bytes | bytearray = b""
+        self._slow: asyncio.TimerHandle | None = None
+        self._ticket = Ticket(left=self._has_left)
+        self._request_id = direct.telemetry.identified(headers.get(b"x-request-id"))
+        self._counted = 0
+        self.keep_alive = keep_alive
+        self.disconnected = False
+        self.more_body = True
+        self.response_complete = False
+
+    @property
+    def message_event(self) -> Exchange:
+        """What uvicorn sets when a connection is lost; nobody waits for it here."""
+        return self
+
+    def set(self) -> None:
+        """Do nothing."""
+
+    def admit(self) -> bool:
+        """Return whether the request is answered here; refuse at once what its headers forbid."""
+        scope = self._scope
+        scope["method"], scope["path"] = "POST", self._path.given
+        scope["request_id"] = self._request_id
+        try:
+            grant = self._direct.guard.admitted(scope)
+            self._services = self._direct.projects.of(grant.project)
+            endpoint = self._services.registry.at_hand(self._path.model, self._path.version)
+            if endpoint is None:
+                scope["grant"] = grant  # nothing is counted twice
+                return False
+            self._endpoint = endpoint
+            endpoint.admit()
+        except Refused as refused:
+            self._refuse(refused.error, refused.headers)
+        except LecternError as error:
+            self._refuse(error)
+        return True
+
+    def take(self, piece: bytes) -> None:
+        """Take a piece of the body."""
+        self._body = self._body + piece if self._body else piece
+
+    def wait(self) -> None:
+        """Go on when more of the body has come, within the time that it has."""
+        if self._slow is None:
+            self._slow = self._connection.loop.call_later(self._direct.bound.seconds, self._too_slow)
+
+    def complete(self) -> None:
+        """Ask the model, now that the body is whole."""
+        self.more_body = False
+        if self._slow is not None:
+            self._slow.cancel()
+        services, endpoint, ticket = self._services, self._endpoint, self._ticket
+        if services.default_timeout:
+            ticket.deadline = self._started + services.default_timeout
+        endpoint.in_flight += 1
+        self._counted = 1
+        try:
+            asked = self._asked = inference.read(endpoint, self._headers, self._body, ticket)
+            endpoint.submit(asked.part, asked.arrays, ticket, self._computed)
+        except Exception as error:  # noqa: BLE001 - told apart there
+            self._fail(error)
+
+    def _computed(self, result: Outputs | Exception) -> None:
+        if isinstance(result, Exception):
+            self._fail(result)
+            return
+        try:
+            content, extra = inference.written(self._endpoint, self._asked, result, self._headers, self._ticket)
+        except Exception as error:  # noqa: BLE001 - told apart there
+            self._fail(error)
+        else:
+            self._answer(200, "ok", extra, content)
+
+    def _fail(self, error: Exception) -> None:
+        if isinstance(error, LecternError):
+            self._refuse(error)
+        elif isinstance(error, ClientLeft):
+            self._end(problems.CLIENT_LEFT, "client_left")
+        else:
+            log.error(
+                "request_failed", method="POST", path=self._path.given, request_id=self._request_id, exc_info=error
+            )
+            self._respond(problems.unexpected(self._scope), "failed")
+
+    def _refuse(self, error: LecternError, headers: dict[str, str] | None = None) -> None:
+        self._respond(problems.response(error, self._scope, headers), error.code)
+
+    def _respond(self, response: Response, outcome: str) -> None:
+        self._answer(response.status_code, outcome, response.raw_headers, bytes(response.body), complete=True)
+
+    def _answer(
+        self,
+        status: int,
+        outcome: str,
+        headers: Iterable[tuple[bytes, bytes]],
+        content: bytes,
+        *,
+        complete: bool = False,
+    ) -> None:
+        """Send the answer in one piece; ``complete`` headers have its length."""
+        if self.disconnected:
+            self._end(problems.CLIENT_LEFT, "client_left")
+            return
+        connection = self._connection
+        lines = [STATUS_LINE[status]]
+        closes = False
+        for name, value in (*connection.server_state.default_headers, *headers):
+            lines += (name, b": ", value, b"\r\n")
+            closes = closes or (name == b"connection" and value.lower() == b"close")
+        if closes:
+            self.keep_alive = False
+        elif not self.keep_alive:
+            lines.append(b"connection: close\r\n")
+        if not complete:
+            lines.append(b"content-length: %d\r\n" % len(content))
+        lines += (b"x-request-id: ", self._request_id.encode(), b"\r\n\r\n", content)
+        connection.transport.write(b"".join(lines))
+        self._end(status, outcome)
+
+    def _end(self, status: int, outcome: str) -> None:
+        self.response_complete = True
+        seconds = time.perf_counter() - self._started
+        endpoint: Endpoint | None = getattr(self, "_endpoint", None)
+        if endpoint is not None:
+            endpoint.answered(self._counted, "infer", outcome, seconds)
+        self._direct.telemetry.answered(self._path.path, "POST", status, seconds)
+        connection = self._connection
+        if not self.keep_alive and not connection.transport.is_closing():
+            connection.transport.close()
+        connection.on_response_complete()
+
+    def _too_slow(self) -> None:
+        if not self.response_complete:
+            self._refuse(too_slow(self._direct.bound.seconds))
+
+    def _has_left(self) -> bool:
+        return self.disconnected
+
+
+def _path(url: bytes) -> inference.Path | None:
+    """Return what the URL names if it is that of ``infer`` and written plainly."""
+    try:
+        parsed = httptools.parse_url(url)
+        found = inference.path_of(parsed.path.decode("ascii")) if b"%" not in url else None
+    except (httptools.HttpParserInvalidURLError, UnicodeDecodeError):
+        return None
+    return found if found is not None and found.verb is None else None
