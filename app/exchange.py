@@ -28,7 +28,7 @@ from app.serving.oip import requests
 from app.serving.runs import Outputs
 from app.serving.tickets import ClientLeft, Ticket
 from app.telemetry import RequestTelemetry
-from models.contract.errors import LecternError
+from models.contract.errors import LecternError, Overloaded
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -90,7 +90,6 @@ class Exchange:
         "_asked",
         "_body",
         "_connection",
-        "_counted",
         "_direct",
         "_endpoint",
         "_headers",
@@ -131,7 +130,6 @@ class Exchange:
         self._slow: asyncio.TimerHandle | None = None
         self._ticket = Ticket(left=self._has_left)
         self._request_id = direct.telemetry.identified(headers.get(b"x-request-id"))
-        self._counted = 0
         self.keep_alive = keep_alive
         self.disconnected = False
         self.more_body = True
@@ -159,6 +157,9 @@ class Exchange:
                 return False
             self._endpoint = endpoint
             endpoint.admit()
+        except Overloaded as error:
+            status, headers, content = _overloaded(error.detail)
+            self._answer(status, error.code, headers, content, complete=True)
         except Refused as refused:
             self._refuse(refused.error, refused.headers)
         except LecternError as error:
@@ -182,8 +183,7 @@ class Exchange:
         services, endpoint, ticket = self._services, self._endpoint, self._ticket
         if services.default_timeout:
             ticket.deadline = self._started + services.default_timeout
-        endpoint.in_flight += 1
-        self._counted = 1
+        endpoint.begin(ticket)
         try:
             asked = self._asked = inference.read(endpoint, self._headers, self._body, ticket)
             endpoint.submit(asked.part, asked.arrays, ticket, self._computed)
@@ -252,7 +252,7 @@ class Exchange:
         seconds = time.perf_counter() - self._started
         endpoint: Endpoint | None = getattr(self, "_endpoint", None)
         if endpoint is not None:
-            endpoint.answered(self._counted, "infer", outcome, seconds)
+            endpoint.answered(self._ticket, "infer", outcome, seconds)
         self._direct.telemetry.answered(self._path.path, "POST", status, seconds)
         connection = self._connection
         if not self.keep_alive and not connection.transport.is_closing():
@@ -265,6 +265,13 @@ class Exchange:
 
     def _has_left(self) -> bool:
         return self.disconnected
+
+
+@lru_cache(1)
+def _overloaded(detail: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Return the answer to a request that is one too many: refusing must cost little."""
+    response = problems.response(Overloaded(detail), {"path": "/v2"})
+    return response.status_code, response.raw_headers, bytes(response.body)
 
 
 def _path(url: bytes) -> inference.Path | None:

@@ -6,6 +6,7 @@ import itertools
 import re
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Protocol
 from uuid import uuid4
 
@@ -25,6 +26,15 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 LATENCY_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Answered:
+    """Requests of one route, method and status: counted when somebody looks, as in ``tally.py``."""
+
+    counter: Counter
+    tally: Tally
+    uncounted: int = 0
 
 
 class Merging(Protocol):
@@ -57,7 +67,7 @@ class Metrics:
             buckets=LATENCY_SECONDS,
             registry=self.registry,
         )
-        self._bound: dict[tuple[str, str, int], tuple[Counter, Tally]] = {}
+        self._bound: dict[tuple[str, str, int], _Answered] = {}
         # In a registry of its own, as Redis tells every process the same and no sum of them means anything.
         self._jobs = JobCollector()
         self._shared = CollectorRegistry()
@@ -70,9 +80,9 @@ class Metrics:
         bound = self._bound.get(key)
         if bound is None:
             counter, histogram = self._requests.labels(route, method, str(status)), self._latency.labels(route, method)
-            bound = self._bound[key] = (counter, self.serving.tally(histogram))
-        bound[0].inc()
-        bound[1].observe(seconds)
+            bound = self._bound[key] = _Answered(counter, self.serving.tally(histogram))
+        bound.uncounted += 1
+        bound.tally.observe(seconds)
 
     async def exposition(self, jobs: JobFigures | None, pending: Iterable[tuple[str, int, int]]) -> bytes:
         """Return all metrics as Prometheus reads them.
@@ -91,6 +101,9 @@ class Metrics:
 
     def refresh(self, pending: Iterable[tuple[str, int, int]]) -> None:
         """Set what is known only when somebody looks: before every exposition, and every snapshot for others."""
+        for bound in self._bound.values():
+            bound.counter.inc(bound.uncounted)
+            bound.uncounted = 0
         self.serving.now(pending)
 
 

@@ -78,7 +78,7 @@ async def answer(path: Path, bound: Bound, scope: Scope, receive: Receive, send:
     scope["route"] = path
     serving, verb, outcome = services_in(scope), path.verb or "infer", "failed"
     endpoint: Endpoint | None = None
-    counted = 0
+    ticket: Ticket | None = None
     try:
         headers = _headers(scope)
         bodies.check_announced(headers, bound.payload_bytes)
@@ -89,8 +89,7 @@ async def answer(path: Path, bound: Bound, scope: Scope, receive: Receive, send:
         if serving.default_timeout:
             ticket.deadline = started + serving.default_timeout
         body = await bodies.read(Timely(receive, bound.seconds), headers, bound.payload_bytes)
-        counted = 1
-        endpoint.in_flight += 1
+        endpoint.begin(ticket)
         if path.verb is None:
             content, extra = await _infer(serving, endpoint, headers, body, ticket)
         else:
@@ -108,7 +107,7 @@ async def answer(path: Path, bound: Bound, scope: Scope, receive: Receive, send:
         await send({"type": "http.response.body", "body": content})
     finally:
         if endpoint is not None:
-            endpoint.answered(counted, verb, outcome, time.perf_counter() - started)
+            endpoint.answered(ticket, verb, outcome, time.perf_counter() - started)
 
 
 async def _infer(

@@ -19,7 +19,7 @@ from functools import partial
 
 import numpy as np
 
-from app.serving.runs import SHORT_QUEUE, Batch, Done, Item, Limits, Observer, Outputs, Timing
+from app.serving.runs import Batch, Done, Item, Limits, Observer, Outputs, Timing
 from app.serving.runtimes.runtime import Halt, Halted, LoadedPart, Refused
 from app.serving.tickets import HIGHEST_PRIORITY, LOWEST_PRIORITY, ClientLeft, Ticket
 from models.contract.errors import DeadlineExceeded, Overloaded, ValidationFailed
@@ -30,7 +30,7 @@ INLINE_SECONDS = 1e-4
 UNATTENDED_SECONDS = 0.005
 """Whoever waited for longer is asked whether they are still there before anything is computed for them."""
 
-INLINE_TURN_SECONDS = 0.01
+INLINE_TURN_SECONDS = 0.025
 """How long joint runs follow one another on the event loop before it sees to its connections again."""
 
 
@@ -70,9 +70,7 @@ class Batcher:
     @property
     def full(self) -> bool:
         """Whether the next run would be refused."""
-        if self._waiting < SHORT_QUEUE:
-            return self._waiting >= self._limits.queue_size
-        return self._waiting >= self._limits.queue_size or self._is_slow()
+        return self._waiting >= self._limits.queue_size
 
     async def run(self, arrays: Arrays, ticket: Ticket) -> Outputs:
         """Return the outputs for ``arrays``, which fit the signature.
@@ -140,14 +138,6 @@ class Batcher:
                 future.cancel()
             for item in items:
                 self._withdraw(item)
-
-    def _is_slow(self) -> bool:
-        """Return whether what waits has waited for too long."""
-        longest = self._limits.queue_wait_seconds
-        if not longest:
-            return False
-        oldest = min((queue[0].since for queues in self._queues.values() for queue in queues if queue), default=None)
-        return oldest is not None and time.perf_counter() - oldest > longest
 
     def _bucket(self, arrays: Arrays) -> Hashable:
         if not self._joins:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from concurrent.futures import Executor
 from functools import partial
 
@@ -25,8 +26,7 @@ class Endpoint:
         self.loaded = loaded
         self.limits = limits
         self.meters = meters
-        self.in_flight = 0
-        """Requests whose body is read and whose answer is not sent."""
+        self._under_way: dict[Ticket, float] = {}
         self.reader = Reader(loaded, limits.tensor_elements)
         self._split: set[asyncio.Task[Outputs]] = set()
         self.statistics = Statistics(meters)
@@ -57,12 +57,31 @@ class Endpoint:
         Raises:
             Overloaded: as many as may wait are on their way, or a part's queue is full.
         """
-        if self.in_flight >= self.limits.queue_size or any(batcher.full for batcher in self._batchers.values()):
+        limits, count = self.limits, len(self._under_way)
+        if (
+            count >= limits.queue_size
+            or (count >= 2 * limits.batch_size and self._is_slow())
+            or any(batcher.full for batcher in self._batchers.values())
+        ):
             raise too_many(self.statistics)
 
-    def answered(self, counted: int, verb: str, outcome: str, seconds: float) -> None:
-        """Learn that a request was answered; ``counted`` is 1 if it was in flight, else 0."""
-        self.in_flight -= counted
+    @property
+    def in_flight(self) -> int:
+        """Number of requests whose body is read and whose answer is not sent."""
+        return len(self._under_way)
+
+    def begin(self, ticket: Ticket) -> None:
+        """Learn that the body of a request is read."""
+        self._under_way[ticket] = time.perf_counter()
+
+    def _is_slow(self) -> bool:
+        longest = self.limits.queue_wait_seconds
+        return bool(longest) and time.perf_counter() - next(iter(self._under_way.values())) > longest
+
+    def answered(self, ticket: Ticket | None, verb: str, outcome: str, seconds: float) -> None:
+        """Learn that a request was answered; it has no ticket if it was not taken."""
+        if ticket is not None:
+            self._under_way.pop(ticket, None)
         self.meters.answered(verb, outcome, seconds)
         if outcome != "ok":
             self.statistics.failed(seconds)

@@ -11,9 +11,6 @@ from app.serving.runtimes.runtime import Halt
 from app.serving.tickets import Ticket
 from models.contract.task import Array, Arrays
 
-SHORT_QUEUE = 64
-"""So many may wait however long it takes."""
-
 Outputs = dict[str, Array]
 Done = Callable[[Outputs | Exception], None]
 """Is told once what came of a run; it must not raise."""
@@ -26,7 +23,8 @@ class Limits:
     Attributes:
         batch_size: most rows of one run; a request with more is computed in several.
         queue_size: most runs that wait; more are refused.
-        queue_wait_seconds: while the oldest has waited longer, no more than ``SHORT_QUEUE`` may wait; 0 is any time.
+        queue_wait_seconds: while the oldest request has taken longer, no more than two full runs may be on their way;
+            0 is any time.
         queue_delay_seconds: how long a run waits for others to join it when the part is free.
         concurrency: most runs at a time.
         tensor_elements: most elements of one tensor of a request.

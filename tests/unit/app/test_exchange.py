@@ -20,6 +20,7 @@ from app.exchange import Direct, Exchange
 from app.protocol import BoundedProtocol
 from app.serving import registry
 from app.serving.batching import Batcher
+from app.serving.tickets import Ticket
 from unit.app.publishing import Publisher
 
 PATH = "/v2/models/tiny/infer"
@@ -220,21 +221,34 @@ async def test_a_client_that_leaves_is_counted_and_costs_no_run(
 async def test_a_full_queue_refuses_before_the_body(asked: Asked, services: Services) -> None:
     """On the headers, with the time to come back; the rest of the body is read and thrown away."""
     (endpoint,) = services.registry.endpoints()
-    endpoint.in_flight = 1
+    other = Ticket()
+    endpoint.begin(other)
     sent = request()
     head, body = sent.split(b"\r\n\r\n")
     answer = await asked.ask(head + b"\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 429 ")
     assert b"retry-after: 1\r\n" in answer.lower()
-    endpoint.in_flight = 0
     reader, writer = await asyncio.open_connection("127.0.0.1", asked.port)
-    endpoint.in_flight = 1
     writer.write(head + b"\r\n\r\n")
     assert b"429" in await _answers(reader, 1)
-    endpoint.in_flight = 0
+    endpoint.answered(other, "infer", "ok", 0.0)
     writer.write(body + sent)
     assert b" 200 OK" in await _answers(reader, 1)
     writer.close()
+
+
+@pytest.mark.parametrize("overrides", [{"max_batch_size": 2, "max_queue_wait_microseconds": 10_000}])
+async def test_slow_answers_make_a_queue_shorter(asked: Asked, services: Services) -> None:
+    """Two full runs may always be on their way; more only while each is answered in time."""
+    (endpoint,) = services.registry.endpoints()
+    others = [Ticket() for _ in range(4)]
+    for other in others:
+        endpoint.begin(other)
+    assert (await asked.ask(request())).startswith(b"HTTP/1.1 200 ")
+    await asyncio.sleep(0.02)
+    assert (await asked.ask(request())).startswith(b"HTTP/1.1 429 ")
+    endpoint.answered(others[0], "infer", "ok", 0.0)
+    assert (await asked.ask(request())).startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.parametrize("overrides", [{"body_seconds": 0.1}])

@@ -13,6 +13,7 @@ import orjson
 import pytest
 
 from app.dependencies import Services
+from app.serving.tickets import Ticket
 from unit.app.publishing import WEIGHTS, Publisher
 
 INFER = "/v2/models/tiny/infer"
@@ -243,9 +244,12 @@ async def test_more_than_may_be_on_their_way_are_refused(
     assert (await client.post(INFER, json=body)).status_code == 200
     (endpoint,) = services.registry.endpoints()
     assert endpoint.in_flight == 0
-    endpoint.in_flight = services.settings.max_queue_size
+    others = [Ticket() for _ in range(services.settings.max_queue_size)]
+    for other in others:
+        endpoint.begin(other)
     refused = await client.post(INFER, json=body)
     assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
-    endpoint.in_flight = 0
+    for other in others:
+        endpoint.answered(other, "infer", "ok", 0.0)
     assert (await client.post(INFER, json=body)).status_code == 200
     assert 'reason="overloaded",version="1"} 1.0' in (await client.get("/metrics")).text
