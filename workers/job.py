@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -16,12 +17,12 @@ from models.artifacts.versions import Versions
 from models.contract.errors import LeaseLost, TrainerCrashed, Unavailable
 from models.contract.jobs import Progress
 from models.family import State
+from workers import loading
 from workers.assembly import Assembly
 from workers.checkpoints import Checkpoints
 from workers.claims import Claim
 from workers.devices import equipped
 from workers.logs import say
-from workers.publishing import Finished, export, publish
 from workers.settings import WorkerSettings
 from workers.stop import FAILED, Stop
 from workers.training import Outcome, Run, train
@@ -36,7 +37,9 @@ T = TypeVar("T")
 
 
 def warm_up() -> None:
-    """Take a step of a small net, as torch itself does: that loads what exports need, in two seconds."""
+    """Load what exports need, and take a step of a small net as torch itself does: that loads the rest of it."""
+    loading.complete()
+    importlib.import_module("workers.publishing")
     module = torch.nn.Linear(8, 8)
     optimizer = torch.optim.Adam(module.parameters(), fused=True)
     module(torch.ones(2, 8)).square().sum().backward()
@@ -77,7 +80,11 @@ def work(claim: Claim, settings: WorkerSettings, stop: Stop) -> bool:
     stop.can_save = False
     claim.exporting()
     marked = time.monotonic()
+    loading.complete()
     task = assembly.catalog.task(assembly.spec.task)
+    # What exports is loaded now, lest the first step waits for it.
+    from workers.publishing import Finished, export, publish  # noqa: PLC0415 - as above
+
     finished = Finished(assembly.spec, task, request, record, content, run, outcome, seconds)
     exported = export(finished)
     seconds["export"] = time.monotonic() - marked

@@ -22,6 +22,7 @@ import orjson
 from redis.exceptions import RedisError
 
 from models.contract.errors import LeaseLost, LecternError, OutOfMemory, StoreUnavailable, TrainerCrashed
+from workers import loading
 from workers.claims import PATIENT_RETRIES, Claim, JobRef, connect
 from workers.logs import configure, say
 from workers.settings import WorkerSettings
@@ -40,7 +41,8 @@ def main() -> int:
     # Warnings for those who write programs would stand in the job's log; torch reads this when it is loaded.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     gc.disable()  # what is loaded stays: looking through it again and again would be a quarter of the time
-    from workers import job  # noqa: PLC0415 - torch takes a second and a half; signals are heeded meanwhile
+    loading.load()  # takes more than a second; signals are heeded meanwhile
+    from workers import job  # noqa: PLC0415 - with what needs torch
 
     gc.freeze()
     gc.enable()

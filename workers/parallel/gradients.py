@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from models.contract.training import GradientTraining
 from models.family import SingleLoss, State
+from workers import loading
 from workers.training import Run
 
 
@@ -30,6 +31,8 @@ class FabricGradients:
         self._fabric = _fabric(options, run.device, rank)
         self._fabric.launch()
         losses = _Losses(cast("SingleLoss[Any, Any]", run.family), run.module)
+        if options.compile:
+            loading.complete()
         compiled = cast("nn.Module", torch.compile(losses)) if options.compile else losses
         self._losses = self._fabric.setup_module(compiled)
         self.share = 1.0
