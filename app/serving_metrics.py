@@ -20,6 +20,7 @@ from app.tally import Tally
 
 REQUEST_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 STAGE_SECONDS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+OVERRUN_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 1.0)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 VERSION = ("model", "version")
 
@@ -49,6 +50,13 @@ class ServingMetrics:
         self.rows = Histogram("lectern_batch_rows", "Rows of one joint run.", VERSION, buckets=ROWS, registry=registry)
         self.rejections = Counter(
             "lectern_rejected_runs", "Runs refused or given up, by reason.", (*VERSION, "reason"), registry=registry
+        )
+        self.overruns = Histogram(
+            "lectern_deadline_overrun_seconds",
+            "Time from a run's deadline to when it was given up.",
+            VERSION,
+            buckets=OVERRUN_SECONDS,
+            registry=registry,
         )
         self.loads = Histogram(
             "lectern_model_load_seconds",
@@ -100,6 +108,7 @@ class VersionMetrics:
             metrics.tally(metrics.compute.labels(model, version, stage)) for stage in ("input", "infer", "output")
         )
         self._rows = metrics.tally(metrics.rows.labels(model, version))
+        self._overruns = metrics.tally(metrics.overruns.labels(model, version))
         self._seconds: dict[tuple[str, str], Tally] = {}
 
     def answered(self, verb: str, outcome: str, seconds: float) -> None:
@@ -122,3 +131,7 @@ class VersionMetrics:
     def rejected(self, reason: str) -> None:
         """Count a run that was refused or given up."""
         self._metrics.rejections.labels(*self._labels, reason).inc()
+
+    def overran(self, seconds: float) -> None:
+        """Observe how long after its deadline a run was given up."""
+        self._overruns.observe(seconds)

@@ -72,6 +72,10 @@ class Observer(Protocol):
         """Learn of a run that was refused or given up before it was computed."""
         ...
 
+    def overran(self, seconds: float) -> None:
+        """Learn how long after its deadline a run was given up."""
+        ...
+
 
 @dataclass(slots=True, eq=False)
 class _Item:
@@ -167,6 +171,7 @@ class Batcher:
         now = time.perf_counter()
         if ticket.deadline is not None and ticket.deadline <= now:
             self._observer.rejected("deadline_exceeded")
+            self._observer.overran(now - ticket.deadline)
             raise _too_late()
         bucket = self._bucket(arrays)
         future: asyncio.Future[Outputs] = self._loop.create_future()
@@ -327,6 +332,8 @@ class Batcher:
             return
         item.future.set_exception(_too_late())
         self._observer.rejected("deadline_exceeded")
+        if item.ticket.deadline is not None:
+            self._observer.overran(time.perf_counter() - item.ticket.deadline)
         self._leaves(item)
         if item.batch is not None and all(other.future.done() for other in item.batch.items):
             item.batch.halt()
