@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
@@ -248,6 +249,15 @@ class OipModel(BaseModel):
     parameters: dict[str, list[str]] = Field(description="`parts`: what the parameter `part` can name.")
 
 
+def _documented(**properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a dictionary may hold, in JSON Schema; ``oip/requests.py`` checks it and names what is wrong."""
+    return {"properties": properties}
+
+
+SIZE = {"type": "integer", "minimum": 0}
+FLAG = {"type": "boolean"}
+
+
 class OipInput(BaseModel):
     """One input tensor."""
 
@@ -258,7 +268,9 @@ class OipInput(BaseModel):
     datatype: str
     data: Any = Field(default=None, description="Values in row-major order, flat or nested.")
     parameters: dict[str, Any] = Field(
-        default_factory=dict, description="`binary_data_size`: that many bytes behind the JSON are the values."
+        default_factory=dict,
+        description="`binary_data_size`: that many bytes behind the JSON are the values.",
+        json_schema_extra=_documented(binary_data_size=SIZE),
     )
 
 
@@ -269,6 +281,7 @@ class OipOutput(BaseModel):
     parameters: dict[str, Any] = Field(
         default_factory=dict,
         description=f"`binary_data`: as bytes behind the JSON; `{words.CLASSES}`: so many of the largest, by name.",
+        json_schema_extra=_documented(binary_data=FLAG, classification=SIZE | {"maximum": 10**6}),
     )
 
 
@@ -282,6 +295,12 @@ class OipRequest(BaseModel):
         default_factory=dict,
         description="`part` names the part to run (default: the first), `timeout` is in microseconds, `priority` from "
         "1 (goes first) to 3, `binary_data_output` asks for every output as bytes.",
+        json_schema_extra=_documented(
+            part={"type": ["string", "null"]},
+            timeout=SIZE | {"maximum": 10**12},
+            priority=SIZE | {"maximum": 3},
+            binary_data_output=FLAG,
+        ),
     )
     inputs: list[OipInput] = Field(max_length=MOST_TENSORS)
     outputs: list[OipOutput] | None = Field(
