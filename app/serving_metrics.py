@@ -18,7 +18,13 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from app.serving.batching import Timing
 from app.tally import Tally
 
-REQUEST_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+REQUEST_SECONDS = tuple(float(f"{10 ** (tenth / 10):.2g}") for tenth in range(-36, 11))
+"""From 0.25 ms to 10 s, ten to a decade, each a quarter above the one before.
+
+Prometheus takes latencies to be spread evenly in a bucket, and behind any queue they thin out: at the 99th percentile
+of exponential ones that errs by up to 3 %; with buckets of twice the one before it would be 29 %.
+"""
+
 STAGE_SECONDS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 OVERRUN_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 1.0)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
