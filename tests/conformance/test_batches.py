@@ -24,6 +24,8 @@ from conformance.bench import Bench, ExportedBench
 from models.contract.task import Arrays, Codec, Prediction, Verb, answer
 from models.contract.tensors import TOLERANCES
 
+pytestmark = pytest.mark.slow
+
 DEAR, CHEAP = 1.0, 0.0
 """Seconds of one row, as measured when a part was loaded: in threads, or on the event loop."""
 
