@@ -140,6 +140,9 @@ class ModelCard(Manifest):
     """Everything about one version."""
 
     aliases: list[str]
+    problem: str | None = Field(
+        description="What is wrong with its files, so that it cannot be loaded; one in memory goes on answering."
+    )
 
 
 class AliasRequest(Options):
