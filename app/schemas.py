@@ -284,7 +284,7 @@ class OipOutput(BaseModel):
     parameters: dict[str, Any] = Field(
         default_factory=dict,
         description=f"`binary_data`: as bytes behind the JSON; `{words.CLASSES}`: so many of the largest, by name.",
-        json_schema_extra=_documented(binary_data=FLAG, classification=SIZE | {"maximum": 10**6}),
+        json_schema_extra=_documented(binary_data=FLAG, **{words.CLASSES: SIZE | {"maximum": 10**6}}),
     )
 
 

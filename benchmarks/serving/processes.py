@@ -66,7 +66,7 @@ def started(
 ) -> Generator[subprocess.Popen[bytes]]:
     """Run ``command`` on ``core`` in a process group of its own, and end the group at the end."""
     with log.open("wb") as output:
-        process = _spawn(command, core, output, os.environ | SILENT | (environment or {}))
+        process = _spawn(command, core, output, {**os.environ, **SILENT, **(environment or {})})
         try:
             yield process
         finally:

@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -54,7 +55,7 @@ def generated(gateway: Gateway, seconds: int) -> str:
     return done.stdout + done.stderr
 
 
-def strict(document: dict[str, dict[str, dict[str, dict[str, dict[str, object]]]]]) -> dict[str, object]:
+def strict(document: Any) -> Any:  # noqa: ANN401 - any JSON
     """Return the document without the answers that stand for any status: each must be named."""
     for operations in document["paths"].values():
         for operation in operations.values():

@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -69,7 +69,7 @@ class Prometheus:
 
 
 @contextmanager
-def scraping(gateway: Gateway) -> Iterator[Prometheus]:
+def scraping(gateway: Gateway) -> Generator[Prometheus]:
     """Start a Prometheus and return once it has scraped."""
     configuration, address = gateway.folder / "prometheus.yml", free_address("127.0.0.1", 0)
     configuration.write_text(SCRAPES.format(port=gateway.port))
