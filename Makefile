@@ -57,6 +57,10 @@ test: $(INSTALLED) ## Run every test that takes seconds; PYTEST_ARGS adds option
 test-slow: $(INSTALLED) ## Run the tests that train models or start real processes; PYTEST_ARGS adds options.
 	$(BIN)/python -m pytest -q -m slow $(PYTEST_ARGS)
 
+.PHONY: soak
+soak: $(INSTALLED) ## Run the tests of serving that have a long form in it, half an hour in all; PYTEST_ARGS adds options.
+	$(BIN)/python -m pytest -q -s -m soak --long $(PYTEST_ARGS)
+
 # The second run asks how soon a job runs again, with the lease that workers have by default.
 .PHONY: chaos
 chaos: $(INSTALLED) ## Break a cluster in every way for twenty minutes and check what it promised; CHAOS_ARGS="--jobs 20 --faults 10".

@@ -14,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Match
+from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
 from app.schemas import OipError, Problem
@@ -25,6 +25,7 @@ from models.contract.findings import validation_error
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "5"
 OVERLOAD_SECONDS = "1"
+VERB = "{verb}"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 CLIENT_LEFT = 499
 """What logs and metrics show for a request whose client left; nobody receives it."""
@@ -178,10 +179,14 @@ async def _framework(request: Request, error: Exception) -> Response:
 def _allowed(request: Request) -> str:
     """Return the methods that the path takes; the router's own list has those of one route, and several share it."""
     routes = request.app.router.routes
-    matches = {
-        method: [route.matches({**request.scope, "method": method})[0] for route in routes] for method in METHODS
-    }
-    return ", ".join(method for method, found in matches.items() if Match.FULL in found)
+    # '…/artifact' fits '…/{verb}' as well, which is for what no other route is.
+    named = [route for route in routes if VERB not in getattr(route, "path", "")]
+    return ", ".join(_taken(named, request) or _taken(routes, request))
+
+
+def _taken(routes: Sequence[BaseRoute], request: Request) -> list[str]:
+    scopes = {method: {**request.scope, "method": method} for method in METHODS}
+    return [method for method in METHODS if any(route.matches(scopes[method])[0] is Match.FULL for route in routes)]
 
 
 async def _unexpected(request: Request, __: Exception) -> Response:

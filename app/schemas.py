@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, NotRequired, TypeVar
 
@@ -140,6 +141,9 @@ class ModelCard(Manifest):
     """Everything about one version."""
 
     aliases: list[str]
+    problem: str | None = Field(
+        description="What is wrong with its files, so that it cannot be loaded; one in memory goes on answering."
+    )
 
 
 class AliasRequest(Options):
@@ -251,6 +255,13 @@ class OipModel(BaseModel):
 
 MOST_AXES = 32
 MOST_TENSORS = 1000
+SIZE = {"type": "integer", "minimum": 0}
+FLAG = {"type": "boolean"}
+
+
+def _documented(**properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a dictionary may hold, in JSON Schema; ``oip/requests.py`` checks it and names what is wrong."""
+    return {"properties": properties}
 
 
 class OipInput(TypedDict):
@@ -262,7 +273,11 @@ class OipInput(TypedDict):
     data: NotRequired[Annotated[Any, Field(description="Values in row-major order, flat or nested.")]]
     parameters: NotRequired[
         Annotated[
-            dict[str, Any], Field(description="`binary_data_size`: that many bytes behind the JSON are the values.")
+            dict[str, Any],
+            Field(
+                description="`binary_data_size`: that many bytes behind the JSON are the values.",
+                json_schema_extra=_documented(binary_data_size=SIZE),
+            ),
         ]
     ]
 
@@ -276,7 +291,8 @@ class OipOutput(TypedDict):
             dict[str, Any],
             Field(
                 description=f"`binary_data`: as bytes behind the JSON; `{words.CLASSES}`: so many of the largest, by "
-                "name."
+                "name.",
+                json_schema_extra=_documented(binary_data=FLAG, **{words.CLASSES: SIZE | {"maximum": 10**6}}),
             ),
         ]
     ]
@@ -291,7 +307,13 @@ class OipRequest(TypedDict):
             dict[str, Any],
             Field(
                 description="`part` names the part to run (default: the first), `timeout` is in microseconds, "
-                "`priority` from 1 (goes first) to 3, `binary_data_output` asks for every output as bytes."
+                "`priority` from 1 (goes first) to 3, `binary_data_output` asks for every output as bytes.",
+                json_schema_extra=_documented(
+                    part={"type": ["string", "null"]},
+                    timeout=SIZE | {"maximum": 10**12},
+                    priority=SIZE | {"maximum": 3},
+                    binary_data_output=FLAG,
+                ),
             ),
         ]
     ]

@@ -1,6 +1,7 @@
 """How soon the gateway is ready and how much memory it holds with one model: ``make bench-gateway``.
 
-Trains a small model once, then starts the gateway alone several times against the same Redis and store.
+Trains a small model once, then starts the gateway alone several times against the same Redis and store. Exits with 1 if
+a bound is not kept.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import httpx
@@ -25,11 +26,14 @@ from benchmarks.machine import describe
 
 POLL_SECONDS = 0.01
 START_LIMIT_SECONDS = 60.0
+MOST_IMPORT_SECONDS = 0.6
+MOST_READY_SECONDS = 1.5
+MOST_RESIDENT_MEGABYTES = 130.0
 ZERO_IMAGE = {"inputs": [[[0] * 8] * 8]}
 
 
-def main() -> None:
-    """Print start-up times, resident memory and whether torch is loaded."""
+def main() -> int:
+    """Print start-up times, resident memory and whether torch is loaded; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=7, help="starts of the gateway, the first not counted (default 7)")
     runs = parser.parse_args().runs
@@ -45,10 +49,32 @@ def main() -> None:
             environment = os.environ | store | {"LECTERN_REDIS_URL": stack.redis_url}
             samples = [_start(environment) for _ in range(runs)][1:]
     seconds, megabytes, torch = zip(*samples, strict=True)
-    print(f"ready after {statistics.median(seconds):.2f} s (from {min(seconds):.2f} to {max(seconds):.2f})")
-    spread = f"from {min(megabytes):.0f} to {max(megabytes):.0f}"
-    print(f"resident with one model {statistics.median(megabytes):.0f} MB ({spread})")
+    kept = [
+        _shown("app.main is imported in", [_import_seconds() for _ in range(runs)][1:], "s", MOST_IMPORT_SECONDS),
+        _shown("ready after", seconds, "s", MOST_READY_SECONDS),
+        _shown("resident with one model", megabytes, "MB", MOST_RESIDENT_MEGABYTES),
+        not any(torch),
+    ]
     print(f"torch loaded: {'yes' if any(torch) else 'no'}")
+    return 0 if all(kept) else 1
+
+
+def _shown(what: str, values: Sequence[float], unit: str, most: float) -> bool:
+    """Print the median and its spread; return whether it is below ``most``."""
+    median = statistics.median(values)
+    verdict = f"less than {most:g} {unit}" if median < most else f"NOT less than {most:g} {unit}"
+    print(f"{what} {median:.3g} {unit} (from {min(values):.3g} to {max(values):.3g}): {verdict}")
+    return median < most
+
+
+def _import_seconds() -> float:
+    """Return what a fresh interpreter takes for ``import app.main``, beyond its own start; torch must not come along."""
+    code = (
+        "import time; began = time.perf_counter(); import app.main; print(time.perf_counter() - began); "
+        "import sys; assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return float(done.stdout)
 
 
 def _start(environment: Mapping[str, str]) -> tuple[float, float, bool]:
@@ -89,4 +115,4 @@ def _maps_torch(pid: int) -> bool:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -8,6 +8,17 @@ import pytest
 import structlog
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Know the option of ``make soak``."""
+    parser.addoption("--long", action="store_true", help="give tests that have a long form all the time it needs")
+
+
+@pytest.fixture
+def long(request: pytest.FixtureRequest) -> bool:
+    """Return whether a test takes its long form."""
+    return bool(request.config.getoption("--long"))
+
+
 @pytest.fixture(autouse=True)
 def fresh_logs() -> Iterator[None]:
     """Forget how an earlier test configured logging."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
@@ -91,28 +92,41 @@ ROUTES: Mapping[tuple[str, str], Scopes] = {
 """Scopes by method and path; one of them suffices."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Declared:
+    pattern: re.Pattern[str]
+    parameters: int
+    scopes: Scopes
+
+
 class Permissions:
     """The table above, ready to be asked for paths of requests."""
 
     def __init__(self, routes: Mapping[tuple[str, str], Scopes] = ROUTES) -> None:
         """Sort the routes by method and number of segments, those with more words before those with more parameters."""
-        self._routes: dict[tuple[str, int], list[tuple[re.Pattern[str], Scopes]]] = {}
+        self._routes: dict[tuple[str, int], list[_Declared]] = {}
         for (method, path), scopes in sorted(routes.items(), key=lambda item: item[0][1].count("{")):
-            pattern = re.compile(PARAMETER.sub("[^/]+", path))
-            self._routes.setdefault((method, path.count("/")), []).append((pattern, scopes))
+            declared = _Declared(re.compile(PARAMETER.sub("[^/]+", path)), path.count("{"), scopes)
+            self._routes.setdefault((method, path.count("/")), []).append(declared)
         self._methods = sorted({method for method, _ in routes})
         self.needed = lru_cache(KNOWN_PATHS)(self._needed)
         """Return the scopes of which a request of a method and a path needs one; None if no route is declared."""
 
     def _needed(self, method: str, path: str) -> Scopes | None:
-        for pattern, scopes in self._routes.get((method, path.count("/")), ()):
-            if pattern.fullmatch(path):
-                return scopes
-        return None
+        declared = self._declared(method, path)
+        return declared and declared.scopes
 
     def methods(self, path: str) -> list[str]:
-        """Return the methods that are declared for a path."""
-        return [method for method in self._methods if self.needed(method, path) is not None]
+        """Return the methods that are declared for a path; what '…/{verb}' takes '…/artifact' does not."""
+        found = {method: self._declared(method, path) for method in self._methods}
+        parameters = {method: declared.parameters for method, declared in found.items() if declared is not None}
+        return [method for method, count in parameters.items() if count == min(parameters.values())]
+
+    def _declared(self, method: str, path: str) -> _Declared | None:
+        for declared in self._routes.get((method, path.count("/")), ()):
+            if declared.pattern.fullmatch(path):
+                return declared
+        return None
 
 
 def expanded(scopes: Iterable[Scope]) -> Scopes:

@@ -37,9 +37,15 @@ FROM_THE_START = "0-0"
 HEARTBEAT_SECONDS = 15.0
 BODY_ERRORS = (MalformedBody, UnsupportedMedia, PayloadTooLarge)
 
+EVENT = {
+    "description": "One event; `data` is JSON.",
+    "type": "object",
+    "required": ["id", "event", "data"],
+    "properties": {name: {"type": "string"} for name in ("id", "event", "data")},
+}
 EVENT_STREAM = {
     "description": "Events `state`, `progress`, `epoch` and `log`; ends after the last state.",
-    "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    "content": {"text/event-stream": {"schema": EVENT}},
 }
 
 IdempotencyKey = Annotated[str | None, Header(description="Sending the same key and body again returns the same job.")]

@@ -15,6 +15,7 @@ from app.openapi import json_request
 from app.problems import documented
 from app.schemas import AliasAnswer, AliasName, AliasRequest, ModelCard, ModelSummary, Page, VersionSummary
 from app.serving.archive import Archive
+from app.serving.damage import damage
 from models.artifacts.store import ObjectMissing
 from models.artifacts.versions import ModelListing
 from models.contract.errors import (
@@ -70,7 +71,7 @@ def card(services: Serving, model: ModelName, version: str) -> ModelCard:
     listing = services.versions.listing(model)
     manifest = services.versions.manifest(model, listing.resolve(model, version))
     aliases = [name for name, number in listing.aliases.items() if number == manifest.version]
-    return ModelCard(**dict(manifest), aliases=aliases)
+    return ModelCard(**dict(manifest), aliases=aliases, problem=damage(services.store, manifest))
 
 
 @router.get(

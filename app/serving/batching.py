@@ -107,6 +107,7 @@ class Batcher:
         now = time.perf_counter()
         if ticket.deadline is not None and ticket.deadline <= now:
             self._observer.rejected("deadline_exceeded")
+            self._observer.overran(now - ticket.deadline)
             raise _too_late()
         bucket = self._bucket(arrays)
         item = Item(arrays, len(arrays[self._names[0]]), ticket, done, now)
@@ -289,6 +290,8 @@ class Batcher:
         if item.settled:
             return
         self._observer.rejected("deadline_exceeded")
+        if item.ticket.deadline is not None:
+            self._observer.overran(time.perf_counter() - item.ticket.deadline)
         self._leaves(item)
         self._settle(item, _too_late())
         if item.batch is not None and all(other.settled for other in item.batch.items):

@@ -60,6 +60,10 @@ class Observer(Protocol):
         """Learn of a run that was refused or given up before it was computed."""
         ...
 
+    def overran(self, seconds: float) -> None:
+        """Learn how long after its deadline a run was given up."""
+        ...
+
 
 @dataclass(slots=True, eq=False)
 class Item:

@@ -92,7 +92,15 @@ def load(
         ModelDamaged: a part is missing, changed, or does not compute what it did at export; says which.
         RuntimeUnavailable: a part's format cannot be run here.
     """
-    manifest = versions.manifest(model, number)
+    try:
+        return _loaded(versions, catalog, runtimes, largest_batch, versions.manifest(model, number))
+    finally:
+        _give_back()
+
+
+def _loaded(
+    versions: Versions, catalog: Catalog, runtimes: Mapping[str, Runtime], largest_batch: int, manifest: Manifest
+) -> LoadedModel:
     if manifest.task not in catalog.tasks():
         raise _damaged(manifest, f"its task '{manifest.task}' is not known here; check LECTERN_FAMILIES")
     parts = {name: _load(versions, runtimes, manifest, name) for name in manifest.parts}
@@ -105,7 +113,6 @@ def load(
     for name, part in parts.items():
         inputs = [arrays["in"] for (of, _), arrays in cases.items() if of == name]
         seconds[name] = warm_up(part, manifest.parts[name].signature, inputs, largest_batch)
-    _give_back()
     return loaded
 
 

@@ -28,6 +28,10 @@ class Meters(Protocol):
         """Count a run that was refused or given up."""
         ...
 
+    def overran(self, seconds: float) -> None:
+        """Observe how long after its deadline a run was given up."""
+        ...
+
     def answered(self, verb: str, outcome: str, seconds: float) -> None:
         """Count a request; ``outcome`` is ``ok`` or the code of its problem."""
         ...
@@ -84,6 +88,10 @@ class Statistics:
     def rejected(self, reason: str) -> None:
         """Learn of a run that was refused or given up."""
         self.meters.rejected(reason)
+
+    def overran(self, seconds: float) -> None:
+        """Learn how long after its deadline a run was given up."""
+        self.meters.overran(seconds)
 
     def failed(self, seconds: float) -> None:
         """Learn of a request that got an error."""

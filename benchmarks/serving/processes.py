@@ -20,6 +20,9 @@ START_SECONDS = 90.0
 GRACE_SECONDS = 15.0
 POLL_SECONDS = 0.05
 TICKS = os.sysconf("SC_CLK_TCK")
+SILENT = {"ORT_DISABLE_TELEMETRY": "1"}
+"""No server's ONNX Runtime talks to its vendor meanwhile."""
+
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -63,7 +66,7 @@ def started(
 ) -> Generator[subprocess.Popen[bytes]]:
     """Run ``command`` on ``core`` in a process group of its own, and end the group at the end."""
     with log.open("wb") as output:
-        process = _spawn(command, core, output, os.environ | (environment or {}))
+        process = _spawn(command, core, output, {**os.environ, **SILENT, **(environment or {})})
         try:
             yield process
         finally:

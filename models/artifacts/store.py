@@ -7,11 +7,12 @@ and renames, object stores publish on completion.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlparse
 
 import obstore
@@ -19,6 +20,9 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from models.contract.errors import StoreFull, StoreUnavailable
+
+if TYPE_CHECKING:
+    from obstore import ListResult, ObjectMeta
 
 FULL_MARKS = ("No space left", "os error 28", "os error 122", "Quota exceeded", "os error 27")
 
@@ -56,7 +60,7 @@ class ArtifactStore:
 
     def put(self, path: str, data: bytes | Path) -> None:
         """Write an object, replacing what was there; a ``Path`` is streamed from disk."""
-        with _translated(path):
+        with self._translated(path):
             obstore.put(self._store, path, data)
 
     def put_content(self, path: str, file: Path) -> None:
@@ -71,12 +75,12 @@ class ArtifactStore:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 os.link(file, target)
                 return
-        with _translated(path):
+        with self._translated(path):
             obstore.put(self._store, path, file, max_concurrency=1)
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
         """Write an object unless one exists; return whether it was written."""
-        with _translated(path):
+        with self._translated(path):
             try:
                 obstore.put(self._store, path, data, mode="create")
             except AlreadyExistsError:
@@ -89,7 +93,7 @@ class ArtifactStore:
         Raises:
             ObjectMissing: there is none.
         """
-        with _translated(path):
+        with self._translated(path):
             return bytes(obstore.get(self._store, path).bytes())
 
     def get_range(self, path: str, start: int, stop: int) -> bytes:
@@ -100,50 +104,79 @@ class ArtifactStore:
         """
         if start >= stop:
             return b""
-        with _translated(path):
+        with self._translated(path):
             return bytes(obstore.get_range(self._store, path, start=start, end=stop))
 
     def stream(self, path: str, chunk_bytes: int = 2**20) -> Iterator[bytes]:
         """Yield an object's bytes in chunks."""
-        with _translated(path):
+        with self._translated(path):
             for chunk in obstore.get(self._store, path).stream(min_chunk_size=chunk_bytes):
                 yield bytes(chunk)
 
     def exists(self, path: str) -> bool:
         """Return whether there is an object at ``path``."""
-        with _translated(path):
+        with self._translated(path):
             try:
                 obstore.head(self._store, path)
             except FileNotFoundError:
+                self._check_folder()
                 return False
         return True
 
     def folders(self, prefix: str) -> list[str]:
         """Return the names of the folders directly under ``prefix``, sorted."""
-        with _translated(prefix):
-            listing = obstore.list_with_delimiter(self._store, prefix)
+        with self._translated(prefix):
+            listing = self._listing(prefix)
         return sorted(path.rstrip("/").rsplit("/", 1)[-1] for path in listing["common_prefixes"])
 
     def names(self, prefix: str) -> list[str]:
         """Return the names of the objects directly under ``prefix``, sorted."""
-        with _translated(prefix):
-            listing = obstore.list_with_delimiter(self._store, prefix)
+        with self._translated(prefix):
+            listing = self._listing(prefix)
         return sorted(item["path"].rsplit("/", 1)[-1] for item in listing["objects"])
 
     def below(self, prefix: str) -> Iterator[Stored]:
         """Yield every object under the folder ``prefix``, however deep, in no order."""
-        with _translated(prefix):
+        with self._translated(prefix):
             for chunk in obstore.list(self._store, prefix):
                 for item in chunk:
                     yield Stored(item["path"], item["size"], item["last_modified"])
 
     def delete(self, path: str) -> None:
         """Remove an object; one that does not exist is no error."""
-        with _translated(path):
+        with self._translated(path):
             try:
                 obstore.delete(self._store, path)
             except FileNotFoundError:
                 return
+
+    def _listing(self, prefix: str) -> ListResult[Sequence[ObjectMeta]]:
+        listing = obstore.list_with_delimiter(self._store, prefix)
+        if not listing["common_prefixes"] and not listing["objects"]:
+            self._check_folder()
+        return listing
+
+    @contextmanager
+    def _translated(self, path: str) -> Generator[None]:
+        """Turn obstore's errors into ours."""
+        try:
+            yield
+        except FileNotFoundError as error:
+            self._check_folder()
+            raise ObjectMissing(path) from error
+        except (BaseError, OSError) as error:
+            text = str(error)
+            if any(mark in text for mark in FULL_MARKS):
+                message = f"No space left to write '{path}' in the artifact store; free some space and try again."
+                raise StoreFull(message) from error
+            message = f"The artifact store failed at '{path}': {text.splitlines()[0] if text else type(error).__name__}"
+            raise StoreUnavailable(message) from error
+
+    def _check_folder(self) -> None:
+        """Tell a store without an object from one whose folder has gone, as when its disk is no longer there."""
+        if isinstance(self._store, LocalStore) and self._store.prefix and not Path(self._store.prefix).is_dir():
+            message = f"The folder of the artifact store {self.url} is not there any more; mount or restore it."
+            raise StoreUnavailable(message)
 
 
 def _open(url: str) -> ObjectStore:
@@ -155,19 +188,3 @@ def _open(url: str) -> ObjectStore:
         message = "a file URL names a folder from the root on, as in file:///home/me/store"
         raise ValueError(message)
     return LocalStore(prefix=folder, mkdir=True)
-
-
-@contextmanager
-def _translated(path: str) -> Generator[None]:
-    """Turn obstore's errors into ours."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise ObjectMissing(path) from error
-    except (BaseError, OSError) as error:
-        text = str(error)
-        if any(mark in text for mark in FULL_MARKS):
-            message = f"No space left to write '{path}' in the artifact store; free some space and try again."
-            raise StoreFull(message) from error
-        message = f"The artifact store failed at '{path}': {text.splitlines()[0] if text else type(error).__name__}"
-        raise StoreUnavailable(message) from error

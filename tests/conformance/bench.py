@@ -104,15 +104,20 @@ class ExportedBench:
     format: Format
 
     @cached_property
-    def runs(self) -> dict[str, RunPart]:
-        """What runs each part."""
+    def graphs(self) -> dict[str, bytes]:
+        """Each part as it is written."""
         generator = torch.Generator().manual_seed(2)
-        found: dict[str, RunPart] = {}
+        found: dict[str, bytes] = {}
         for part, export in self.bench.exports.items():
             example = self.bench.family.example(part, traced_sizes(export.signature), generator)
-            graph = write(part, export, self.format, example)
-            found[part] = EXPORTERS[self.format].open(graph, export.signature)
+            found[part] = write(part, export, self.format, example)
         return found
+
+    @cached_property
+    def runs(self) -> dict[str, RunPart]:
+        """What runs each part."""
+        open_graph, exports = EXPORTERS[self.format].open, self.bench.exports
+        return {part: open_graph(graph, exports[part].signature) for part, graph in self.graphs.items()}
 
     def run(self, part: str, arrays: Arrays) -> Arrays:
         """Run an exported part."""

@@ -5,195 +5,41 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import select
 import signal
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
 
 import httpx
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
-from models.artifacts.store import ArtifactStore
-from models.artifacts.versions import Versions
-from processes import processes_with
-from unit.app.publishing import Publisher
+from gateways import CLASSIFY, Gateway, publisher, read
+from steady_load import CLIENTS, RATE, counters, steady_load
 from waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).resolve().parents[2]
-SERVE = """
-import sys
-from app.entry import serve
-from app.settings import GatewaySettings
-sys.exit(serve(GatewaySettings()))
-"""
-IMAGES = {"inputs": [[[0, 1], [2, 3]]]}
-CLASSIFY = "/v1/models/tiny/classify"
-PAUSE_SECONDS = 0.08
-CLIENTS = 8
-"""Together with the pause about 100 requests a second."""
-
-
-class Gateway:
-    """A running gateway of two processes; Redis is away, which predictions do not mind."""
-
-    def __init__(self, folder: Path, terminal: int | None = None, **settings: str) -> None:
-        self.folder = folder
-        self.log_file = folder / "log"
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        ours = {
-            "LECTERN_PORT": str(self.port),
-            "LECTERN_PROCESSES": "2",
-            "LECTERN_REDIS_URL": f"unix://{folder}/none.sock",
-            "LECTERN_STORE_URL": (folder / "store").as_uri(),
-            **settings,
-        }
-        others = {name: value for name, value in os.environ.items() if not name.startswith("LECTERN_")}
-        with self.log_file.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", SERVE], cwd=ROOT, env=others | ours, stderr=log if terminal is None else terminal
-            )
-
-    def __enter__(self) -> Self:
-        self.wait_for("gateway_ready")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.wait()
-        for pid in self.children():
-            os.kill(pid, signal.SIGCONT)
-        wait_until(lambda: not self.children(), 30)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def log(self) -> str:
-        return self.log_file.read_text()
-
-    def wait_for(self, event: str, times: int = 1) -> None:
-        wait_until(lambda: len(re.findall(event, self.log())) >= times or self.process.poll() is not None)
-        assert len(re.findall(event, self.log())) >= times, self.log()
-
-    def children(self) -> list[int]:
-        return sorted(processes_with(f"{self.folder}/none.sock", "app.processes.child"))
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
-
-    def assert_nothing_is_left(self) -> None:
-        assert self.children() == []
-        with socket.create_server(("127.0.0.1", self.port)):
-            pass
-
-
-@dataclass
-class Request:
-    """What became of one request."""
-
-    began: float
-    failure: str | None = None
-
-
-class Load:
-    """Clients that predict and ask for life, half of them on connections that they keep."""
-
-    def __init__(self, url: str) -> None:
-        self.requests: list[Request] = []
-        self.scrapes = 0
-        self._url = url
-        self._over = False
-
-    @property
-    def failed(self) -> list[Request]:
-        return [request for request in self.requests if request.failure]
-
-    async def client(self, number: int) -> None:
-        kept = httpx.AsyncClient(base_url=self._url, timeout=20, trust_env=False)
-        async with kept:
-            while not self._over:
-                request = Request(time.monotonic())
-                self.requests.append(request)
-                try:
-                    await self._ask(kept, number)
-                except (httpx.HTTPError, AssertionError) as error:
-                    request.failure = repr(error)
-                await asyncio.sleep(PAUSE_SECONDS)
-
-    async def scrape(self) -> None:
-        """Read the metrics again and again; no counter goes back."""
-        before: dict[object, float] = {}
-        async with httpx.AsyncClient(base_url=self._url, timeout=20, trust_env=False) as client:
-            while not self._over:
-                try:
-                    answer = await client.get("/metrics")
-                except httpx.HTTPError:
-                    continue  # it may have asked the one that was killed
-                assert answer.status_code == 200, answer.text
-                now = counters(answer.text)
-                back = {key: (value, now.get(key)) for key, value in before.items() if now.get(key, -1) < value}
-                assert back == {}
-                before = now
-                self.scrapes += 1
-                await asyncio.sleep(0.2)
-
-    def end(self) -> None:
-        self._over = True
-
-    async def _ask(self, kept: httpx.AsyncClient, number: int) -> None:
-        headers = {} if number % 2 else {"Connection": "close"}
-        if number % 4 < 2:
-            answer = await kept.get("/livez", headers=headers)
-        else:
-            answer = await kept.post(CLASSIFY, json=IMAGES, headers=headers)
-        assert answer.status_code == 200, answer.text
-
-
-def counters(text: str) -> dict[object, float]:
-    families = [family for family in text_string_to_metric_families(text) if family.type in {"counter", "histogram"}]
-    return {
-        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in families
-        for sample in family.samples
-    }
-
-
-@asynccontextmanager
-async def load(gateway: Gateway) -> AsyncGenerator[Load]:
-    found = Load(gateway.url)
-    async with asyncio.TaskGroup() as tasks:
-        for number in range(CLIENTS):
-            tasks.create_task(found.client(number))
-        tasks.create_task(found.scrape())
-        await asyncio.sleep(2)
-        try:
-            yield found
-        finally:
-            found.end()
+RESTARTS, LONG_RESTARTS = 4, 20
 
 
 @pytest.fixture
-def gateway(tmp_path: Path) -> Iterator[Gateway]:
-    store = ArtifactStore((tmp_path / "store").as_uri())
-    Publisher(store, Versions(store, "default")).publish()
-    with Gateway(tmp_path) as running:
+def own() -> dict[str, str]:
+    """Return settings that a test changes by parametrising this."""
+    return {}
+
+
+@pytest.fixture
+def gateway(tmp_path: Path, own: dict[str, str]) -> Iterator[Gateway]:
+    publisher(tmp_path).publish()
+    with Gateway(tmp_path, **own) as running:
         yield running
 
 
 async def test_killed_process_costs_its_own_requests_alone(gateway: Gateway) -> None:
     """It is started again, and no counter goes back whoever is asked."""
-    async with load(gateway) as clients:
+    async with steady_load(gateway.url) as clients:
         killed = gateway.children()[0]
         at = time.monotonic()
         os.kill(killed, signal.SIGKILL)
@@ -207,15 +53,19 @@ async def test_killed_process_costs_its_own_requests_alone(gateway: Gateway) -> 
     assert "signal=SIGKILL" in gateway.log()
 
 
-async def test_rolling_restarts_lose_no_request(gateway: Gateway) -> None:
-    """Five of them, every process replaced each time."""
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+async def test_rolling_restarts_lose_no_request(gateway: Gateway, *, long: bool) -> None:
+    """Every process is replaced each time, while 200 requests a second come."""
     old = set(gateway.children())
-    async with load(gateway) as clients:
-        for times in range(1, 6):
+    async with steady_load(gateway.url) as clients:
+        wanted = LONG_RESTARTS if long else RESTARTS
+        for times in range(1, wanted + 1):
             gateway.process.send_signal(signal.SIGHUP)
             await asyncio.to_thread(gateway.wait_for, "rolling_restart_ended .*done=True", times)
+        print(f"{wanted} rolling restarts, {len(clients.requests)} requests, {clients.rate:.0f} a second")  # noqa: T201 - the figures, with -s
     assert clients.failed == []
-    assert len(clients.requests) > 200
+    assert clients.rate > RATE / 4
     assert not old & set(gateway.children())
     assert len(gateway.children()) == 2
     async with httpx.AsyncClient(base_url=gateway.url, trust_env=False) as client:
@@ -243,11 +93,15 @@ def test_connections_that_wait_go_to_the_others(gateway: Gateway) -> None:
     assert [read(connection).split(b"\r\n")[0] for connection in waiting] == [b"HTTP/1.1 200 OK"] * 20
 
 
+@pytest.mark.parametrize("own", [{"LECTERN_MAX_QUEUE_DELAY_MICROSECONDS": "900000"}])
 def test_stop_answers_what_is_in_flight_and_leaves_nothing(gateway: Gateway) -> None:
-    """Also a request that comes on a kept connection just then; every answer is the last of its connection."""
+    """64 that wait or are still being sent, and those that come on a kept connection just then.
+
+    Every answer is the last of its connection.
+    """
     body = b'{"inputs": [[[0, 1], [2, 3]]]}'
     head = f"POST {CLASSIFY} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
-    begun = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(10)]
+    begun, waiting = ([socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(32)] for _ in range(2))
     kept = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(4)]
     for connection in begun:
         connection.sendall(head.encode() + body[:9])
@@ -256,15 +110,19 @@ def test_stop_answers_what_is_in_flight_and_leaves_nothing(gateway: Gateway) -> 
         answer = b""
         while not answer.endswith(b"}"):
             answer += connection.recv(4096)
+    for connection in waiting:
+        connection.sendall(head.encode() + body)
+    time.sleep(0.2)  # they are in the queue, where they wait for company
+    assert select.select(waiting, [], [], 0)[0] == []
     gateway.process.send_signal(signal.SIGTERM)
     time.sleep(0.4)
     for connection in kept:
         connection.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
     for connection in begun:
         connection.sendall(body[9:])
-    answers = [read(connection) for connection in (*begun, *kept)]
-    assert [b"connection: close" in answer.lower() for answer in answers] == [True] * 14
-    assert [answer[9:12] for answer in answers] == [b"200"] * 10 + [b"503"] * 4
+    answers = [read(connection) for connection in (*begun, *waiting, *kept)]
+    assert [b"connection: close" in answer.lower() for answer in answers] == [True] * 68
+    assert [answer[9:12] for answer in answers] == [b"200"] * 64 + [b"503"] * 4
     assert gateway.process.wait(15) == 0
     gateway.assert_nothing_is_left()
 
@@ -295,7 +153,7 @@ def test_killed_parent_is_not_outlived_by_a_process_that_hangs(tmp_path: Path) -
 def test_closed_terminal_stops_everything(tmp_path: Path) -> None:
     """It sends the signal that otherwise asks for a rolling restart; and nobody reads the log any more."""
     screen, terminal = os.openpty()
-    gateway = Gateway(tmp_path, terminal)
+    gateway = Gateway(tmp_path, terminal=terminal)
     os.close(terminal)
     try:
         shown = b""
@@ -323,10 +181,3 @@ def test_setting_that_cannot_be_used_is_one_sentence(tmp_path: Path) -> None:
     assert gateway.process.wait(60) == 1
     assert gateway.log().count("\nLectern cannot start: The artifact store") == 1
     gateway.assert_nothing_is_left()
-
-
-def read(connection: socket.socket) -> bytes:
-    """Return everything until the other end closes."""
-    connection.settimeout(20)
-    with connection:
-        return b"".join(iter(lambda: connection.recv(65536), b""))

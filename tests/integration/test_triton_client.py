@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import os
-import subprocess
-import sys
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from app.cli.address import free_address
-from app.cli.stack import is_ready
-from models.artifacts.store import ArtifactStore
-from models.artifacts.versions import Versions
-from unit.app.publishing import WEIGHTS, Publisher
-from waiting import wait_until
+from gateways import Gateway, publisher
+from unit.app.publishing import WEIGHTS
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -27,36 +19,18 @@ with warnings.catch_warnings():
     from tritonclient.utils import InferenceServerException
 
 VALUES = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
-SERVE = """
-import sys
-from app.entry import serve
-from app.settings import GatewaySettings
-sys.exit(serve(GatewaySettings()))
-"""
 
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[triton.InferenceServerClient]:
     """Return a client of a gateway with one model; predictions need no Redis."""
-    folder, address = tmp_path_factory.mktemp("triton"), free_address("127.0.0.1", 0)
-    store = ArtifactStore((folder / "store").as_uri())
-    Publisher(store, Versions(store, "default")).publish()
-    own = {
-        "LECTERN_STORE_URL": (folder / "store").as_uri(),
-        "LECTERN_REDIS_URL": f"unix://{folder}/none.sock",
-        "LECTERN_PORT": str(address.port),
-    }
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("LECTERN_")}
-    with (folder / "log").open("w") as log:
-        root = Path(__file__).resolve().parents[2]
-        gateway = subprocess.Popen([sys.executable, "-c", SERVE], env=clean | own, cwd=root, stdout=log, stderr=log)
-        try:
-            wait_until(lambda: is_ready(address), 60)
-            with triton.InferenceServerClient(f"127.0.0.1:{address.port}") as found:
-                yield found
-        finally:
-            gateway.terminate()
-            gateway.wait(30)
+    folder = tmp_path_factory.mktemp("triton")
+    publisher(folder).publish()
+    with (
+        Gateway(folder, LECTERN_PROCESSES="1") as gateway,
+        triton.InferenceServerClient(f"127.0.0.1:{gateway.port}") as found,
+    ):
+        yield found
 
 
 def _values(answer: triton.InferResult, name: str) -> np.ndarray[Any, np.dtype[Any]]:

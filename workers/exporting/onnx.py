@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, cast
 
-import onnxruntime
 import torch
 from torch import Tensor
 
@@ -40,6 +40,10 @@ def write(export: Export, example: tuple[Tensor, ...]) -> bytes:
 
 def open_graph(graph: bytes, signature: PartSignature) -> Callable[[Arrays], dict[str, Array]]:
     """Return what runs the graph on one CPU thread, as the gateway does."""
+    # Read when the package is loaded: without it that sends its vendor what it loads and runs.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime  # noqa: PLC0415 - as above
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1

@@ -19,6 +19,8 @@ from models.contract.tensors import PartSignature, TensorSignature
 WEIGHTS = np.arange(12, dtype=np.float32).reshape(4, 3) / 10
 """Of the published test model: images of 2 × 2 pixels to the logits of the classes a, b and c."""
 
+BUSY_WIDTH = 1024
+
 META: dict[str, JsonValue] = {
     "classes": ["a", "b", "c"],
     "value_range": [0, 255],
@@ -54,9 +56,12 @@ class Publisher:
         self.store = store
         self.versions = versions
 
-    def publish(self, model: str = "tiny", job: str = "job_1", scale: float = 1.0) -> Manifest:
-        """Publish a version whose logits are ``scale`` times the images times ``WEIGHTS``, and a part ``pair``."""
-        files = {"classifier.onnx": _classifier(scale), "pair.onnx": _pair(), "probe.npz": _probe(scale)}
+    def publish(self, model: str = "tiny", job: str = "job_1", scale: float = 1.0, busy_layers: int = 0) -> Manifest:
+        """Publish a version whose logits are ``scale`` times the images times ``WEIGHTS``, and a part ``pair``.
+
+        Each of ``busy_layers`` adds nothing to the logits, and some tenths of a millisecond to a run.
+        """
+        files = {"classifier.onnx": _classifier(scale, busy_layers), "pair.onnx": _pair(), "probe.npz": _probe(scale)}
         files["events.jsonl"] = b'{"id":"1-0","event":"epoch","data":{"epoch":1}}\n'
         for name, data in files.items():
             self.store.put(self.versions.part_path(job, 1, name), data)
@@ -121,18 +126,25 @@ def _probe(scale: float) -> bytes:
     return probe.getvalue()
 
 
-def _classifier(scale: float) -> bytes:
+def _classifier(scale: float, busy_layers: int = 0) -> bytes:
     nodes = [
         helper.make_node("Flatten", ["images"], ["flat"], axis=1),
-        helper.make_node("MatMul", ["flat", "weights"], ["logits"]),
+        helper.make_node("MatMul", ["flat", "weights"], ["product"]),
+        helper.make_node("MatMul", ["flat", "first"], ["layer_0"]),
+        *(helper.make_node("MatMul", [f"layer_{n}", "between"], [f"layer_{n + 1}"]) for n in range(busy_layers)),
+        helper.make_node("MatMul", [f"layer_{busy_layers}", "last"], ["nothing"]),
+        helper.make_node("Add", ["product", "nothing"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
     ]
-    weights = numpy_helper.from_array(WEIGHTS * np.float32(scale), "weights")
+    width = BUSY_WIDTH if busy_layers else 1
+    shapes = {"first": (4, width), "between": (width, width), "last": (width, 3)}
+    weights = [numpy_helper.from_array(np.zeros(shape, np.float32), name) for name, shape in shapes.items()]
+    weights.append(numpy_helper.from_array(WEIGHTS * np.float32(scale), "weights"))
     inputs = [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 2, 2])]
     outputs = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 3]) for name in ("logits", "probabilities")
     ]
-    return _serialized(helper.make_graph(nodes, "classifier", inputs, outputs, [weights]))
+    return _serialized(helper.make_graph(nodes, "classifier", inputs, outputs, weights))
 
 
 def _pair() -> bytes:

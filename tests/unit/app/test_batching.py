@@ -64,12 +64,16 @@ class Seen:
 
     timings: list[Timing] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
+    overruns: list[float] = field(default_factory=list)
 
     def ran(self, timing: Timing) -> None:
         self.timings.append(timing)
 
     def rejected(self, reason: str) -> None:
         self.reasons.append(reason)
+
+    def overran(self, seconds: float) -> None:
+        self.overruns.append(seconds)
 
 
 @pytest.fixture
@@ -233,6 +237,8 @@ async def test_a_deadline_ends_waiting_and_running(make: Make, part: Sums, seen:
     assert seen.reasons == ["deadline_exceeded"] * 2
     with pytest.raises(DeadlineExceeded):
         await batcher.run(rows(1), Ticket(deadline=started))
+    assert len(seen.overruns) == 3
+    assert all(0 <= seconds < 0.5 for seconds in seen.overruns)
 
 
 async def test_nothing_is_computed_for_who_left(make: Make, part: Sums, seen: Seen) -> None:
