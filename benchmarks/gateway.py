@@ -68,7 +68,7 @@ def _shown(what: str, values: Sequence[float], unit: str, most: float) -> bool:
 
 
 def _import_seconds() -> float:
-    """Return what a fresh interpreter takes for ``import app.main``, beyond its own start; torch must not come along."""
+    """Return what a new interpreter takes for ``import app.main``, beyond its own start; torch must not come along."""
     code = (
         "import time; began = time.perf_counter(); import app.main; print(time.perf_counter() - began); "
         "import sys; assert 'torch' not in sys.modules"

@@ -37,7 +37,7 @@ def publisher(folder: Path) -> Publisher:
 class Gateway:
     """A running gateway of two processes or as many as set; Redis is away, which predictions do not mind."""
 
-    def __init__(self, folder: Path, *, terminal: int | None = None, **settings: str) -> None:
+    def __init__(self, folder: Path, terminal: int | None = None, /, **settings: str) -> None:
         self.folder = folder
         self.log_file = folder / "log"
         with socket.create_server(("127.0.0.1", 0)) as free:

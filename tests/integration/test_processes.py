@@ -153,7 +153,7 @@ def test_killed_parent_is_not_outlived_by_a_process_that_hangs(tmp_path: Path) -
 def test_closed_terminal_stops_everything(tmp_path: Path) -> None:
     """It sends the signal that otherwise asks for a rolling restart; and nobody reads the log any more."""
     screen, terminal = os.openpty()
-    gateway = Gateway(tmp_path, terminal=terminal)
+    gateway = Gateway(tmp_path, terminal)
     os.close(terminal)
     try:
         shown = b""
