@@ -28,6 +28,7 @@ TEMPLATES: dict[str, JsonValue] = {
     "least_feature_count": 2,
     "scheme": "bio",
 }
+SPARSE: dict[str, JsonValue] = {"epochs": 10, "optimizer": "adagrad", "learning_rate": 0.1, "schedule": "constant"}
 
 
 class Conll2000Variants(Row):
@@ -45,7 +46,7 @@ class Conll2000Variants(Row):
         return {
             "bilstm-crf": VARIANT,
             **{name: {**VARIANT, "config": config} for name, config in CONFIGS.items()},
-            "crf-templates": {**VARIANT, "config": TEMPLATES, "training": {"epochs": 10, "learning_rate": 0.02}},
+            "crf-templates": {**VARIANT, "config": TEMPLATES, "training": SPARSE},
             "bilstm-crf-characters": {**VARIANT, "config": CHARACTERS},
         }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from types import MappingProxyType
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 
 from models.catalog import Catalog
 from models.contract.errors import ValidationFailed
-from models.contract.task import Arrays, ServedModel, evaluate
+from models.contract.task import Arrays, ServedModel, Split, evaluate
 from models.data.kind import Content
 from models.data.kinds.tagged import KIND
 from models.data.vocabulary import RESERVED
@@ -40,6 +40,9 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
     "lstm-crf-letters": {"characters": "lstm", "columns": False, "capitals": False},
     "crf": {"encoder": "none", "templates": ["context", "spelling"]},
 }
+
+
+Sentences = list[tuple[list[str], list[str]]]
 
 
 def content(
@@ -111,6 +114,7 @@ def served(run: Run, data: Content) -> tuple[ServedModel, Any]:
     return model, runs
 
 
+@pytest.mark.slow
 def test_reading_both_ways_is_what_the_grammar_asks_for() -> None:
     """Huang et al. (2015), §2.2: an LSTM that has not seen what follows guesses, here between two labels."""
     both, forward = (score(trained(reading_on(), {"encoder": name}), reading_on())["f1"] for name in ("bilstm", "lstm"))
@@ -118,19 +122,19 @@ def test_reading_both_ways_is_what_the_grammar_asks_for() -> None:
     assert forward < 0.75
 
 
+@pytest.mark.slow
 def test_crf_never_breaks_a_span_that_softmax_breaks() -> None:
     """§2.4: tags that depend on one another are for the chain; read forward alone, both tags of a span are guesses."""
     found: dict[str, dict[str, float]] = {}
     for decoder in ("crf", "softmax"):
         run = trained(reading_on(), {"encoder": "lstm", "decoder": decoder, "scheme": "bio"})
-        found[decoder] = evaluate(
-            TASK, served(run, reading_on())[0], reading_on().splits["test"], served(run, reading_on())[1]
-        )
+        found[decoder] = evaluate(TASK, *_as_trained(run, reading_on()))
     assert found["softmax"]["illegal_unconstrained"] > 0.1
     assert found["crf"]["illegal_unconstrained"] < 0.02
     assert found["softmax"]["illegal"] == found["crf"]["illegal"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_variant_learns_and_is_served_as_it_was_trained(name: str) -> None:
     """The graph equals the module at every size of the gate, and the codec scores as the trainer does."""
@@ -148,8 +152,8 @@ def test_words_never_seen_are_told_by_their_letters() -> None:
     """Ma and Hovy (2016): with a vector for each word alone, every new word is the same unknown word."""
     random = np.random.default_rng(3)
 
-    def sentences(stems: range) -> list[tuple[list[str], list[str]]]:
-        rows: list[tuple[list[str], list[str]]] = []
+    def sentences(stems: range) -> Sentences:
+        rows: Sentences = []
         for _ in range(150):
             tags = [("NN", "VB", "JJ")[random.integers(3)] for _ in range(6)]
             ends = {"NN": "ion", "VB": "ize", "JJ": "ous"}
@@ -171,8 +175,8 @@ def test_given_vectors_say_what_training_never_showed() -> None:
     random = np.random.default_rng(4)
     words = {tag: [f"{tag.lower()}{index}" for index in range(40)] for tag in ("NN", "VB")}
 
-    def sentences(known: slice) -> list[tuple[list[str], list[str]]]:
-        rows: list[tuple[list[str], list[str]]] = []
+    def sentences(known: slice) -> Sentences:
+        rows: Sentences = []
         for _ in range(150):
             tags = [("NN", "VB")[random.integers(2)] for _ in range(5)]
             rows.append(([str(random.choice(words[tag][known])) for tag in tags], tags))
@@ -220,6 +224,20 @@ def test_tagger_that_would_look_at_nothing_is_refused(config: dict[str, object],
     with pytest.raises(ValidationFailed) as refused:
         SPEC.check(SPEC.config.parse(config), SPEC.training(), {"tags": ["O"]})
     assert refused.value.errors[0].pointer == pointer
+
+
+def _as_trained(run: Run, data: Content) -> tuple[ServedModel, Split, Callable[[str, Arrays], Arrays]]:
+    """Return the model, its test part, and what runs the trained module itself."""
+    (export,) = run.family.export(run.module.eval()).values()
+    model = ServedModel("m", "sequence_tagger", {}, data.meta, run.family.assets(), {"tagger": export.signature})
+    names = [item.name for item in export.signature.inputs]
+
+    def runs(part: str, arrays: Arrays) -> Arrays:
+        assert part == "tagger"
+        with torch.no_grad():
+            return {"emissions": run.module(*(torch.from_numpy(arrays[name]) for name in names)).numpy()}
+
+    return model, data.splits["test"], runs
 
 
 def _letters(number: int) -> str:

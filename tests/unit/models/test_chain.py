@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from models.contract.task import Array
-from models.data.tag_schemes import illegal_at, tag_set
+from models.data.tag_schemes import Scheme, illegal_at, tag_set
 from models.nn.crf import LinearChain
 from models.tagging.chain import Chain, log_partition, marginals, n_best, viterbi
 
@@ -145,20 +145,19 @@ def test_viterbi_finds_the_best_path_and_n_best_the_next() -> None:
 
 
 @pytest.mark.parametrize("scheme", ["bio", "bioes"])
-def test_constrained_decoding_is_that_of_legal_paths_alone(scheme: str) -> None:
+def test_constrained_decoding_is_that_of_legal_paths_alone(scheme: Scheme) -> None:
     """Best path, log Z, marginals and n best are those of the legal paths, and without the constraint they are not."""
-    tags = tag_set(["B-X", "B-Y"] if scheme == "bio" else ["B-X"], scheme)  # type: ignore[arg-type]
+    tags = tag_set(["B-X", "B-Y"] if scheme == "bio" else ["B-X"], scheme)
     case = world(len(tags))
-    limited = case.chain.constrained(tags, scheme)  # type: ignore[arg-type]
+    limited = case.chain.constrained(tags, scheme)
     emissions = case.emissions.numpy()
     free, best = viterbi(emissions, LENGTHS, case.chain), viterbi(emissions, LENGTHS, limited)
     totals, shares = log_partition(emissions, LENGTHS, limited), marginals(emissions, LENGTHS, limited)
     broken = 0
     for row, length in enumerate(LENGTHS.tolist()):
         scores = case.scores(row)
-        allowed = {
-            path: score for path, score in scores.items() if illegal_at([tags[tag] for tag in path], scheme) is None
-        }  # type: ignore[arg-type]
+        legal = [path for path in scores if illegal_at([tags[tag] for tag in path], scheme) is None]
+        allowed = {path: scores[path] for path in legal}
         assert 0 < len(allowed) < len(scores)
         assert tuple(best.tags[row, :length]) == max(allowed, key=lambda path: allowed[path])
         assert totals[row] == pytest.approx(_log_sum(list(allowed.values())))
