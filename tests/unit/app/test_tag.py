@@ -11,6 +11,7 @@ import httpx
 import numpy as np
 import onnx
 import pytest
+import redis
 from onnx import TensorProto, helper, numpy_helper
 
 from app.dependencies import Services
@@ -19,7 +20,7 @@ from models.contract.tensors import PartSignature, TensorSignature
 from models.data.kind import UploadedFile
 from models.tagging.encoding import Asked, Encoding
 from models.tagging.sentences import Sentence
-from unit.app.job_records import submit
+from unit.app.job_records import finish, submit
 from unit.app.publishing import Publisher
 
 TAGS = ["O", "B-PER", "I-PER"]
@@ -154,6 +155,23 @@ async def test_further_dataset_is_kept_for_the_job(client: httpx.AsyncClient, se
     refused = await client.delete("/v1/datasets/glove")
     assert (refused.status_code, refused.json()["code"]) == (409, "dataset_in_use")
     assert (await client.get("/v1/families/sequence_tagger")).json()["further_datasets"] == {"word_vectors": "vectors"}
+
+
+@pytest.mark.usefixtures("datasets")
+async def test_job_is_not_resumed_on_other_vectors(
+    client: httpx.AsyncClient, services: Services, redis_client: redis.Redis, tmp_path: Path
+) -> None:
+    """Its parameters began with those that were there when it was submitted."""
+    named = {"family": "sequence_tagger", "dataset": "chunks", "config": {"word_vectors": "glove"}}
+    job_id = await submit(client, **named, training={"epochs": 1})
+    finish(redis_client, job_id, "cancelled", checkpoint="x")
+    assert (await client.delete("/v1/datasets/glove")).status_code == 204
+    path = tmp_path / "other.txt"
+    path.write_text("eu 5 6\n", encoding="utf-8")
+    services.datasets.add("glove", "vectors", {}, {"train": UploadedFile(path.name, path)})
+    refused = await client.post(f"/v1/jobs/{job_id}/resume", json={"training": {"epochs": 2}})
+    assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+    assert "'chunks' or 'glove'" in refused.json()["detail"]
 
 
 @pytest.mark.usefixtures("datasets")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from seqeval.metrics import f1_score, precision_score, recall_score
 
 from models.data.tag_schemes import (
     Scheme,
@@ -30,6 +32,11 @@ WRITTEN: dict[WrittenScheme, str] = {
     "bioes": "B-PER E-PER O S-LOC B-LOC E-LOC S-PER",
 }
 ANY_TAG = st.sampled_from(["O", *(f"{letter}-{label}" for letter in "BIES" for label in ("X", "Y"))])
+
+
+def _pairs_of_sentences(tokens: int) -> st.SearchStrategy[tuple[list[str], list[str]]]:
+    tags = st.lists(ANY_TAG, min_size=tokens, max_size=tokens)
+    return st.tuples(tags, tags)
 
 
 @st.composite
@@ -121,6 +128,17 @@ def test_scores_of_known_answers() -> None:
     assert span_scores([["O"]], [["O"]]).f1 == 0
     with pytest.raises(ValueError, match="2 tags were predicted for 1 tokens"):
         span_scores([["O", "O"]], [["O"]])
+
+
+@given(st.lists(st.integers(1, 8).flatmap(_pairs_of_sentences), min_size=1, max_size=5))
+def test_scores_are_those_of_seqeval(pairs: list[tuple[list[str], list[str]]]) -> None:
+    """The usual implementation of conlleval's rules, of illegal sequences too."""
+    predicted, truth = [one for one, _ in pairs], [other for _, other in pairs]
+    ours = span_scores(predicted, truth)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of nothing to divide by, which we call 0 as it does
+        theirs = [score(truth, predicted) for score in (precision_score, recall_score, f1_score)]
+    assert [ours.precision, ours.recall, ours.f1] == pytest.approx(theirs)
 
 
 def test_a_span_is_wrong_in_label_or_either_end() -> None:
