@@ -64,10 +64,11 @@ def viterbi(emissions: Array, lengths: Array, chain: Chain) -> Decoded:
     rows, longest, tags = scores.shape
     best = chain.start + scores[:, 0]
     origins = np.empty((longest, rows, tags), dtype=np.int64)
+    before = np.ascontiguousarray(chain.transitions.T)  # the largest is sought along what lies side by side in memory
     for time in range(1, longest):
-        paths = best[:, :, None] + chain.transitions  # (batch, before, tags)
-        origins[time] = paths.argmax(axis=1)
-        following = paths.max(axis=1) + scores[:, time]
+        paths = best[:, None, :] + before  # (batch, tags, before)
+        origins[time] = paths.argmax(axis=2)
+        following = np.take_along_axis(paths, origins[time][:, :, None], axis=2)[:, :, 0] + scores[:, time]
         best = np.where((time < lengths)[:, None], following, best)
     final = best + chain.end
     found = np.zeros((rows, longest), dtype=np.int64)
