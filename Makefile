@@ -75,6 +75,10 @@ compose-test: $(INSTALLED) ## Build the images, start the stack of docker-compos
 bench-training: $(INSTALLED) ## Measure how long training takes, beside a hand-written loop.
 	$(BIN)/python -m benchmarks.training
 
+.PHONY: bench-tagging
+bench-tagging: $(INSTALLED) ## Measure a served tagger beside the same network in eager PyTorch, and how much is padding.
+	$(BIN)/python -m benchmarks.tagging
+
 .PHONY: bench-gateway
 bench-gateway: $(INSTALLED) ## Measure how soon the gateway is ready and how much memory it holds with one model.
 	$(BIN)/python -m benchmarks.gateway

@@ -348,6 +348,7 @@ def _job(job_id: str, fields: Mapping[str, str]) -> Job:
         family=request.family,
         dataset=request.dataset,
         dataset_digest=request.dataset_digest,
+        further_datasets=request.further_datasets,
         model=request.model,
         priority=request.priority,
         queue=request.waiting.queue,

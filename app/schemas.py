@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from app.serving.oip import words
 from models.contract.config import Name, Options
-from models.contract.jobs import ExportOptions, JobState, Priority, Progress
+from models.contract.jobs import ExportOptions, JobState, NamedContent, Priority, Progress
 from models.contract.manifest import Manifest
 from models.contract.tensors import PartSignature
 
@@ -67,6 +67,9 @@ class FamilyDescription(BaseModel):
     parts_by_kind: dict[str, dict[str, PartSignature]] = Field(
         description="The parts for kinds of dataset that give other inputs than the usual one."
     )
+    further_datasets: dict[str, str] = Field(
+        description="Kinds of further datasets that options of `config` name, by option."
+    )
     insides: list[str]
     verbs: list[str]
 
@@ -88,6 +91,7 @@ class Job(BaseModel):
     family: str
     dataset: str
     dataset_digest: str
+    further_datasets: dict[str, NamedContent] = Field(description="Those that the configuration names, by option.")
     model: str
     priority: Priority
     queue: str = Field(description="Queue in which it waits: train.gpu if it asks for a GPU by name, else train.cpu.")
@@ -105,6 +109,11 @@ class Job(BaseModel):
     cancel_requested: bool
     checkpoint: bool = Field(description="Whether there is a checkpoint to resume from.")
     log: list[str] | None = Field(default=None, description="The last lines of its log; null in lists of jobs.")
+
+    @property
+    def datasets(self) -> frozenset[str]:
+        """The names of all datasets that the job needs."""
+        return frozenset({self.dataset, *(item.name for item in self.further_datasets.values())})
 
 
 class ResumeRequest(Options):

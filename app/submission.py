@@ -11,6 +11,7 @@ from pydantic import BaseModel, JsonValue
 
 from app.dependencies import Services
 from app.schemas import Job
+from models.contract.config import Options
 from models.contract.datasets import DatasetRecord
 from models.contract.errors import (
     Conflict,
@@ -19,7 +20,7 @@ from models.contract.errors import (
     ValidationFailed,
     WrongDatasetKind,
 )
-from models.contract.jobs import JobRequest, JobSubmission
+from models.contract.jobs import JobRequest, JobSubmission, NamedContent
 from models.contract.spec import FamilySpec
 from models.contract.training import TrainingOptions
 
@@ -100,9 +101,9 @@ def resumed(services: Services, job: Job, training: Mapping[str, JsonValue]) -> 
     request = _request(services, spec, record, submission)
     options = spec.training.parse(request.training, "/training")
     _check_left(job, options, record)
-    if request.dataset_digest != job.dataset_digest:
-        detail = f"The dataset '{job.dataset}' is another one than when job {job.id} ran; submit a new job."
-        raise Conflict(detail)
+    if (request.dataset_digest, request.further_datasets) != (job.dataset_digest, job.further_datasets):
+        names = "' or '".join(sorted(job.datasets))
+        raise Conflict(f"The dataset '{names}' is another one than when job {job.id} ran; submit a new job.")
     return request
 
 
@@ -142,4 +143,23 @@ def _request(services: Services, spec: FamilySpec, record: DatasetRecord, submis
         priority=submission.priority,
         project=services.project,
         dataset_digest=record.digest,
+        further_datasets=_further(services, spec, config),
     )
+
+
+def _further(services: Services, spec: FamilySpec, config: Options) -> dict[str, NamedContent]:
+    """Return the datasets that options of the configuration name."""
+    found: dict[str, NamedContent] = {}
+    for option, kind in spec.further_datasets.items():
+        name = getattr(config, option)
+        if name is None:
+            continue
+        try:
+            record = services.datasets.record(name)
+        except DatasetNotFound as error:
+            raise ValidationFailed.at(f"/config/{option}", error.detail) from error
+        if record.kind != kind:
+            detail = f"'{name}' is of the kind '{record.kind}'; '{option}' takes a dataset of the kind '{kind}'"
+            raise WrongDatasetKind.at(f"/config/{option}", detail)
+        found[option] = NamedContent(name=record.name, digest=record.digest)
+    return found

@@ -23,6 +23,15 @@ from workers.training import Run, prepare
 
 
 @dataclass(frozen=True)
+class Data:
+    """What a job learns from: its dataset, and those that options of its configuration name, by option."""
+
+    record: DatasetRecord
+    content: Content
+    further: Mapping[str, tuple[DatasetRecord, Content]]
+
+
+@dataclass(frozen=True)
 class Assembly:
     """A request with the family that it names and the options that it gives."""
 
@@ -45,22 +54,29 @@ class Assembly:
         device_of(options)
         return cls(request, settings, catalog, spec, options)
 
-    def data(self, store: ArtifactStore) -> tuple[DatasetRecord, Content]:
-        """Return the dataset that the job was submitted with.
+    def data(self, store: ArtifactStore) -> Data:
+        """Return the datasets that the job was submitted with.
 
         Raises:
-            DatasetNotFound: it is gone, or another one has its name now.
+            DatasetNotFound: one is gone, or another one has its name now.
         """
         datasets = Datasets(store, self.catalog, self.request.project)
-        record = datasets.record(self.request.dataset)
-        if record.digest != self.request.dataset_digest:
-            message = f"Dataset '{self.request.dataset}' was replaced by other content after the job was submitted."
-            raise DatasetNotFound(message)
-        return record, datasets.content(record)
 
-    def run(self, meta: Mapping[str, Any], splits: Mapping[str, Any], rank: int = 0) -> Run:
+        def found(name: str, digest: str) -> tuple[DatasetRecord, Content]:
+            record = datasets.record(name)
+            if record.digest != digest:
+                message = f"Dataset '{name}' was replaced by other content after the job was submitted."
+                raise DatasetNotFound(message)
+            return record, datasets.content(record)
+
+        record, content = found(self.request.dataset, self.request.dataset_digest)
+        further = {option: found(item.name, item.digest) for option, item in self.request.further_datasets.items()}
+        return Data(record, content, further)
+
+    def run(self, data: Data, splits: Mapping[str, Any], rank: int = 0) -> Run:
         """Return a fresh run on ``splits`` for process ``rank``, which has its share of the machine's threads."""
+        meta, further = data.record.meta, {option: content for option, (_, content) in data.further.items()}
         family = self.catalog.family(self.request.family)(self.spec.config.parse(self.request.config, "/config"), meta)
         torch.set_num_threads(max(1, self.settings.threads() // self.options.devices))
         torch.set_flush_denormal(True)
-        return prepare(family, self.options, splits, device_of(self.options, rank))
+        return prepare(family, self.options, splits, device_of(self.options, rank), further)

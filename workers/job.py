@@ -62,8 +62,8 @@ def work(claim: Claim, settings: WorkerSettings, stop: Stop) -> bool:
         return True
     assembly = Assembly.of(request, settings)
     with _others(assembly, claim) as others:
-        record, content = _patiently(lambda: assembly.data(store))
-        run = assembly.run(record.meta, content.splits)
+        data = _patiently(lambda: assembly.data(store))
+        run = assembly.run(data, data.content.splits)
         if others is not None:
             others.meeting.join(run.device, 0)
         run, together = equipped(run)
@@ -85,7 +85,7 @@ def work(claim: Claim, settings: WorkerSettings, stop: Stop) -> bool:
     # What exports is loaded now, lest the first step waits for it.
     from workers.publishing import Finished, export, publish  # noqa: PLC0415 - as above
 
-    finished = Finished(assembly.spec, task, request, record, content, run, outcome, seconds)
+    finished = Finished(assembly.spec, task, request, data, run, outcome, seconds)
     exported = export(finished)
     seconds["export"] = time.monotonic() - marked
     if not claim.publishing():

@@ -25,7 +25,7 @@ from models.contract.manifest import DatasetReference, FurtherFile, HistoryFile,
 from models.contract.spec import FamilySpec
 from models.contract.task import Array, Arrays, ServedModel, Task, evaluate
 from models.contract.tensors import PartSignature
-from models.data.kind import Content
+from workers.assembly import Data
 from workers.claims import Claim
 from workers.exporting.formats import EXPORTERS, RunPart, write
 from workers.exporting.gate import check_parity, traced_sizes
@@ -42,8 +42,7 @@ class Finished:
     spec: FamilySpec
     task: Task
     request: JobRequest
-    record: DatasetRecord
-    content: Content
+    data: Data
     run: Run
     outcome: Outcome
     seconds: dict[str, float]
@@ -112,7 +111,7 @@ def publish(finished: Finished, exported: Exported, claim: Claim, versions: Vers
         ParityFailed: the exported parts score otherwise than the trained model.
         StoreFull: no space; the version does not exist.
     """
-    request, spec, record = finished.request, finished.spec, finished.record
+    request, spec, record = finished.request, finished.spec, finished.data.record
     started = time.monotonic()
     parts = {name: _part(name, part, claim, versions) for name, part in exported.parts.items()}
     served = ServedModel(
@@ -136,7 +135,8 @@ def publish(finished: Finished, exported: Exported, claim: Claim, versions: Vers
         headline=finished.task.headline,
         config=request.config,
         training=request.training,
-        dataset=DatasetReference(name=record.name, kind=record.kind, digest=record.digest, counts=record.counts),
+        dataset=_reference(record),
+        further_datasets={option: _reference(item) for option, (item, _) in finished.data.further.items()},
         seed=finished.run.options.seed,
         code_version=version("lectern"),
         created=datetime.now(UTC),
@@ -154,6 +154,10 @@ def publish(finished: Finished, exported: Exported, claim: Claim, versions: Vers
         history=history(claim, versions),
     )
     return versions.publish(manifest)
+
+
+def _reference(record: DatasetRecord) -> DatasetReference:
+    return DatasetReference(name=record.name, kind=record.kind, digest=record.digest, counts=record.counts)
 
 
 def _part(name: str, part: ExportedPart, claim: Claim, versions: Versions) -> Part:
@@ -197,11 +201,11 @@ def _score(finished: Finished, served: ServedModel, parts: Mapping[str, RunPart]
 
     metrics: dict[str, dict[str, float]] = {}
     for split in ("validation", "test"):
-        if split not in finished.content.splits:
+        if split not in finished.data.content.splits:
             continue
-        metrics[split] = evaluate(finished.task, served, finished.content.splits[split], run)
+        metrics[split] = evaluate(finished.task, served, finished.data.content.splits[split], run)
         family, module = finished.run.family, finished.run.module
-        own = family.evaluate(module, family.examples(finished.content.splits[split], torch.device("cpu")))
+        own = family.evaluate(module, family.examples(finished.data.content.splits[split], torch.device("cpu")))
         for name in own.keys() & metrics[split].keys():
             gap = abs(own[name] - metrics[split][name]) / max(1.0, abs(own[name]))
             if not gap <= METRIC_GAP:

@@ -147,7 +147,7 @@ def preview(
 async def delete(services: Serving, name: DatasetName) -> None:
     """Delete a dataset that no unfinished job needs."""
     await to_thread.run_sync(services.datasets.record, name)
-    needing = [job.id for job in await services.queue.active() if job.dataset == name]
+    needing = [job.id for job in await services.queue.active() if name in job.datasets]
     if needing:
         raise DatasetInUse(f"Job {needing[0]} still needs '{name}'; cancel it or wait until it has ended.")
     await to_thread.run_sync(services.datasets.delete, name)

@@ -39,6 +39,7 @@ def _describe(catalog: Catalog, name: str) -> FamilyDescription:
         training=spec.training.model_json_schema(),
         parts=dict(spec.parts),
         parts_by_kind={kind: dict(parts) for kind, parts in spec.parts_by_kind.items()},
+        further_datasets=dict(spec.further_datasets),
         insides=list(spec.insides),
         verbs=list(spec.verbs or catalog.task(spec.task).verbs),
     )

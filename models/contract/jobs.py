@@ -123,11 +123,22 @@ class JobSubmission(Options):
         return Waiting(queue, self.priority)
 
 
+class NamedContent(Options):
+    """A dataset beside the job's own, fixed by its digest."""
+
+    name: Name
+    digest: str
+
+
 class JobRequest(JobSubmission):
-    """A validated submission: every default filled in, the dataset fixed by its digest."""
+    """A validated submission: every default filled in, the datasets fixed by their digests.
+
+    ``further_datasets`` are those that the configuration names, by option.
+    """
 
     project: str
     dataset_digest: str
+    further_datasets: dict[str, NamedContent] = Field(default_factory=dict[str, NamedContent])
 
 
 @dataclass(frozen=True)

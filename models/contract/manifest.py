@@ -63,7 +63,8 @@ class Manifest(Options):
 
     ``metrics`` are computed from the exported parts through the task's codec; ``parity`` is the largest
     difference between exported and trained per part and output; ``curves`` has one point per epoch; ``ended`` says why
-    the training ended. ``ended`` is null and ``history`` empty in manifests older than they are.
+    the training ended; ``further_datasets`` are those that the configuration names, by option. ``ended`` is null and
+    ``history`` empty in manifests older than they are.
     """
 
     model: Name
@@ -76,6 +77,7 @@ class Manifest(Options):
     config: dict[str, JsonValue]
     training: dict[str, JsonValue]
     dataset: DatasetReference
+    further_datasets: dict[str, DatasetReference] = Field(default_factory=dict[str, DatasetReference])
     seed: int
     code_version: str
     created: datetime

@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
 from pydantic import BaseModel
@@ -22,6 +22,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Arrays = Mapping[str, Array]
 Prediction = Mapping[str, object]
 Split = Mapping[str, Array]
+MadeT = TypeVar("MadeT")
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,16 @@ class ServedModel:
     meta: Mapping[str, object]
     assets: Mapping[str, object]
     signatures: Mapping[str, PartSignature]
+    _made: dict[object, object] = field(default_factory=dict[object, object], init=False, repr=False, compare=False)
+
+    def once(self, make: Callable[[ServedModel], MadeT]) -> MadeT:
+        """Return what ``make`` makes of this model, such as a vocabulary out of its assets; made for the first request.
+
+        Two requests at once may both make it; one of the two, which are equal, is kept.
+        """
+        if make not in self._made:
+            self._made[make] = make(self)
+        return cast("MadeT", self._made[make])
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import JsonValue
 
 from conformance.bench import CATALOG, Bench, ExportedBench
 from models.artifacts.datasets import Datasets
@@ -32,12 +33,21 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Content]:
     """A small dataset of each kind, stored and read back."""
     folder = tmp_path_factory.mktemp("samples")
     datasets = Datasets(ArtifactStore(folder.as_uri()), CATALOG)
-    files = {"images": _images(folder), "table": _table(folder), "expressions": _expressions(folder)}
+    files = {
+        "images": _images(folder),
+        "table": _table(folder),
+        "expressions": _expressions(folder),
+        "tagged": _tagged(folder),
+    }
     return {
-        kind: datasets.content(datasets.add(kind, kind, {}, {"train": UploadedFile(path.name, path)}))
+        kind: datasets.content(
+            datasets.add(kind, kind, OPTIONS.get(kind, {}), {"train": UploadedFile(path.name, path)})
+        )
         for kind, path in files.items()
     }
 
+
+OPTIONS: dict[str, dict[str, JsonValue]] = {"tagged": {"features": [1]}}
 
 FAMILIES = [
     pytest.param((name, kind), id=f"{name}-{kind}")
@@ -81,6 +91,24 @@ def _table(folder: Path) -> Path:
         number = f"{height:.3f}" if random.random() < 0.9 else ""
         lines.append(f'{number},{weight:.1f},"{("zero", "one", "two", "three")[label]}",{colour},{country}')
     path = folder / "table.csv"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+def _tagged(folder: Path) -> Path:
+    """Write 240 sentences of names and other words, with what sort of word each is as a further column."""
+    random = np.random.default_rng(1)
+    words = {"verb": ("sees", "visits", "left"), "name": ("Ann", "Bo", "Carl-Otto"), "place": ("Oslo", "Rome", "York")}
+    lines: list[str] = []
+    for _ in range(240):
+        for _ in range(random.integers(1, 5)):
+            sort = ("verb", "name", "place")[random.integers(3)]
+            for place in range(1 if sort == "verb" else random.integers(1, 4)):
+                tag = "O" if sort == "verb" else f"{'I' if place else 'B'}-{'PER' if sort == 'name' else 'LOC'}"
+                lines.append(f"{words[sort][random.integers(3)]} {sort} {tag}")
+            lines.append(f"{random.integers(1, 999)} number O")
+        lines.append("")
+    path = folder / "tagged.txt"
     path.write_text("\n".join(lines), encoding="utf-8")
     return path
 

@@ -45,8 +45,8 @@ def main() -> int:
 def _follow(order: dict[str, Any], meeting: Meeting) -> None:
     rank, settings = order["rank"], WorkerSettings()
     assembly = Assembly.of(JobRequest.model_validate(order["request"]), settings)
-    record, content = assembly.data(ArtifactStore(settings.store_url))
-    run = assembly.run(record.meta, {"train": content.splits["train"]}, rank)
+    data = assembly.data(ArtifactStore(settings.store_url))
+    run = assembly.run(data, {"train": data.content.splits["train"]}, rank)
     meeting.join(run.device, rank)
     _, together = equipped(run, rank)
     assert together is not None

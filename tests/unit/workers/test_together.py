@@ -76,8 +76,8 @@ def trained(
     assembly = Assembly.of(asked, settings)
     size = assembly.options.devices
     with Replicas(asked, size, lost) if size > 1 else nullcontext() as others:
-        record, content = assembly.data(ArtifactStore(settings.store_url))
-        run = assembly.run(record.meta, content.splits)
+        data = assembly.data(ArtifactStore(settings.store_url))
+        run = assembly.run(data, data.content.splits)
         if others is not None:
             others.meeting.join(run.device, 0)
         run, together = equipped(run)
