@@ -19,6 +19,7 @@ from models.contract.config import Options
 from models.contract.task import Split
 from models.contract.tensors import PartSignature
 from models.contract.training import GradientTraining, Plan, TrainingOptions
+from models.data.kind import Content
 
 ConfigT = TypeVar("ConfigT", bound=Options)
 BatchT = TypeVar("BatchT")
@@ -106,6 +107,17 @@ class Family(ABC, Generic[ConfigT, BatchT]):
         """Keep the configuration and the dataset's facts."""
         self.config = config
         self.meta = meta
+
+    def study(self, train: Split, further: Mapping[str, Content]) -> None:
+        """Look at the training split before anything is built: vocabularies and given vectors; by default nothing.
+
+        Called once, before :meth:`build`. The same split gives the same findings, so that a training taken up again
+        finds its parameters where it left them.
+
+        Args:
+            train: the training split.
+            further: the datasets that the configuration names, by option (:attr:`FamilySpec.further_datasets`).
+        """
 
     @abstractmethod
     def build(self, generator: torch.Generator) -> nn.Module:

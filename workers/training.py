@@ -15,6 +15,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol, cast
 
 import torch
@@ -23,6 +24,7 @@ from torch import nn
 from models.contract.errors import TrainingDiverged
 from models.contract.jobs import Progress
 from models.contract.training import EarlyStopping, Ended, Plan, TrainingOptions
+from models.data.kind import Content
 from models.family import Examples, Family, Learner, State
 from workers.position import Pace, Position
 
@@ -102,8 +104,15 @@ class Outcome:
         return self.ended is not None
 
 
-def prepare(family: Family[Any, Any], options: TrainingOptions, splits: Mapping[str, Any], device: torch.device) -> Run:
+def prepare(
+    family: Family[Any, Any],
+    options: TrainingOptions,
+    splits: Mapping[str, Any],
+    device: torch.device,
+    further: Mapping[str, Content] = MappingProxyType({}),
+) -> Run:
     """Return a run with a fresh module and learner, everything drawn from the options' seed."""
+    family.study(splits["train"], further)
     generator = torch.Generator(device).manual_seed(options.seed)
     module = family.build(generator)
     train = family.examples(splits["train"], device)

@@ -48,8 +48,10 @@ class Bench:
 
     @cached_property
     def family(self) -> Family[Any, Any]:
-        """The family with its default configuration."""
-        return CATALOG.family(self.name)(self.spec.config(), self.content.meta)
+        """The family with its default configuration, acquainted with the training split."""
+        family = CATALOG.family(self.name)(self.spec.config(), self.content.meta)
+        family.study(self.train, {})
+        return family
 
     @cached_property
     def options(self) -> TrainingOptions:
