@@ -29,7 +29,7 @@ class Sampler:
             scores[np.argsort(-scores, kind="stable")[self._top_k :]] = -np.inf
         scores = (scores - scores.max()) / self._temperature
         ends = cast("Array", np.cumsum(np.exp(scores)))
-        drawn = int(np.searchsorted(ends, self._random.random() * ends[-1], side="right"))
+        drawn = int((ends <= self._random.random() * ends[-1]).sum())
         return min(max(drawn, RESERVED), len(ends) - 1)
 
 

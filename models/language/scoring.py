@@ -9,6 +9,7 @@ import numpy as np
 
 from models.contract.errors import ValidationFailed
 from models.contract.task import Array, Arrays, Call, Codec, ServedModel
+from models.data.padding import padded
 from models.data.texts.encoding import LINE_END_INDEX, TextEncoding
 from models.data.vocabulary import UNKNOWN
 from models.language.requests import ScoreRequest
@@ -47,13 +48,10 @@ def _log_probabilities(model: ServedModel, texts: Sequence[Array]) -> Generator[
     """Return the log-probabilities (tokens,) of each of ``texts``, the longest first."""
     width = model.signatures[PART].inputs[3].shape[1]
     assert isinstance(width, int)
-    lengths = np.array([len(text) for text in texts])
-    targets = np.zeros((len(texts), lengths[0]), np.int64)
-    for row, text in enumerate(texts):
-        targets[row, : len(text)] = text
+    targets, lengths = padded(texts)
     inputs = np.concatenate([np.full((len(texts), 1), LINE_END_INDEX), targets[:, :-1]], axis=1)
     state = np.zeros((len(texts), width), np.float32)
-    scores = np.zeros(targets.shape, np.float64)
+    scores: Array = np.zeros(targets.shape, np.float64)
     for begin in range(0, int(lengths[0]), STEPS_A_RUN):
         rows, steps = int((lengths > begin).sum()), slice(begin, begin + STEPS_A_RUN)
         outputs = yield Call(
@@ -66,7 +64,7 @@ def _log_probabilities(model: ServedModel, texts: Sequence[Array]) -> Generator[
             },
         )
         scores[:rows, steps], state = outputs["log_probabilities"], outputs["next_state"]
-    return [row[:length] for row, length in zip(scores, lengths.tolist(), strict=True)]
+    return [scores[row, :length] for row, length in enumerate(lengths.tolist())]
 
 
 def _scored(encoding: TextEncoding, text: str, indices: Array, scores: Array, *, each: bool) -> dict[str, object]:

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import ClassVar, cast
 
-from models.contract.errors import ValidationFailed
 from models.contract.task import Evaluation, Query, ServedModel, Split, Stream, Task, Verb
 from models.data.texts.segments import segments
+from models.data.texts.tokens import decoded
 from models.language.completing import complete, stream
 from models.language.requests import Completed, CompleteRequest, Scored, ScoreRequest
 from models.language.scoring import score
@@ -23,11 +23,7 @@ TEXTS_A_QUERY = 32
 
 def _bare_text(data: bytes) -> CompleteRequest:
     """Return the request of a body that is the prompt itself."""
-    try:
-        return CompleteRequest.parse({"prompt": data.decode()})
-    except UnicodeDecodeError as error:
-        detail = f"is not UTF-8: byte 0x{data[error.start]:02x} at position {error.start + 1}; send UTF-8"
-        raise ValidationFailed.at("/prompt", detail) from error
+    return CompleteRequest.parse({"prompt": decoded(data, "/prompt")})
 
 
 class Language(Task):

@@ -26,13 +26,13 @@ class TextEncoding:
         self.lowercase = lowercase
 
     @classmethod
-    def study(cls, texts: Iterable[str], level: Level, most: int, *, lowercase: bool) -> Self:
-        """Return an encoding with the ``most`` frequent tokens of normalized ``texts``."""
+    def study(cls, texts: Iterable[str], level: Level, *, most: int, least: int, lowercase: bool) -> Self:
+        """Return an encoding with the ``most`` frequent tokens of normalized ``texts``, each there ``least`` times."""
         counts: Counter[str] = Counter()
         for text in texts:
             counts.update(tokens(text, level))
         del counts[LINE_END]
-        ranked = Vocabulary.of_counts(counts, most=most)
+        ranked = Vocabulary.of_counts(counts, most=most, least=least)
         return cls(level, Vocabulary([LINE_END, *ranked.symbols]), lowercase=lowercase)
 
     @classmethod

@@ -10,6 +10,8 @@ import re
 import unicodedata
 from typing import Literal
 
+from models.contract.errors import ValidationFailed
+
 Level = Literal["word", "character"]
 
 LINE_END = "\n"
@@ -25,6 +27,19 @@ def normalized(text: str, *, lowercase: bool) -> str:
     text = text.replace("\r\n", LINE_END).replace("\r", LINE_END)
     composed = text if text.isascii() else unicodedata.normalize("NFC", text)
     return composed.lower() if lowercase else composed
+
+
+def decoded(data: bytes, pointer: str) -> str:
+    """Return the text of a body that is nothing else.
+
+    Raises:
+        ValidationFailed: it is not UTF-8; says at which byte.
+    """
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        detail = f"is not UTF-8: byte 0x{data[error.start]:02x} at position {error.start + 1}; send UTF-8"
+        raise ValidationFailed.at(pointer, detail) from error
 
 
 def tokens(text: str, level: Level) -> list[str]:

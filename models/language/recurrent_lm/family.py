@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -14,6 +13,7 @@ from torch.nn import functional
 from models.contract.task import Array, Split
 from models.contract.training import GradientTraining, Plan, TrainingOptions
 from models.data.kind import Content
+from models.data.padding import padded
 from models.data.texts.encoding import LINE_END_INDEX, TextEncoding
 from models.data.texts.segments import segments
 from models.family import Examples, Export, Learner, SingleLoss
@@ -35,9 +35,14 @@ class RecurrentLmFamily(SingleLoss[RecurrentLmConfig, Windows]):
     def study(self, train: Split, further: Mapping[str, Content]) -> None:
         """Number the most frequent tokens of the training split."""
         del further
-        config, lowercase = self.config, bool(self.meta["lowercase"])
-        most = config.vocabulary_size
-        self._encoding = TextEncoding.study(_lines(train), config.level, most, lowercase=lowercase)
+        config = self.config
+        self._encoding = TextEncoding.study(
+            _lines(train),
+            config.level,
+            most=config.vocabulary_size,
+            least=config.least_count,
+            lowercase=bool(self.meta["lowercase"]),
+        )
 
     def build(self, generator: torch.Generator) -> nn.Module:
         """Return a fresh network."""
@@ -118,11 +123,7 @@ def _start(module: RecurrentLm, batch: int) -> Tensor:
 
 def _log_likelihood(scorer: Scorer, texts: Sequence[Array], device: torch.device) -> float:
     """Return the log-probability of all ``texts`` (tokens,) in nats."""
-    lengths = torch.tensor([len(text) for text in texts], device=device)
-    targets = np.zeros((len(texts), int(lengths.max())), np.int64)
-    for row, text in enumerate(texts):
-        targets[row, : len(text)] = text
-    after = torch.from_numpy(targets).to(device)
+    after, lengths = (torch.from_numpy(array).to(device) for array in padded(texts))
     tokens = torch.cat([after.new_full((len(texts), 1), LINE_END_INDEX), after[:, :-1]], dim=1)
     state, total = _start(scorer.network, len(texts)), 0.0
     for begin in range(0, tokens.shape[1], STEPS_TOGETHER):

@@ -12,6 +12,7 @@ from models.language.recurrent_lm.spec import RecurrentLmConfig
 from models.nn.dropout import Dropout
 from models.nn.linear import linear
 from models.nn.recurrent import Recurrent, State
+from models.nn.sequences import real_tokens
 
 
 class RecurrentLm(nn.Module):
@@ -78,7 +79,7 @@ class Reader(nn.Module):
 
     def forward(self, tokens: Tensor, lengths: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits (batch, vocabulary) and the next state; ``lengths`` (batch,) are 1 or more."""
-        _, following = self.network(tokens, real(tokens, lengths), state)
+        _, following = self.network(tokens, real_tokens(tokens, lengths), state)
         return self.network.logits(self.network.last_output(following)), following
 
 
@@ -92,12 +93,7 @@ class Scorer(nn.Module):
 
     def forward(self, tokens: Tensor, targets: Tensor, lengths: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Return log-probabilities (batch, time) in nats, 0 at padding, and the next state."""
-        mask = real(tokens, lengths)
+        mask = real_tokens(tokens, lengths)
         outputs, following = self.network(tokens, mask, state)
         each = self.network.logits(outputs).log_softmax(dim=2).gather(2, targets.unsqueeze(2)).squeeze(2)
         return each * mask, following
-
-
-def real(tokens: Tensor, lengths: Tensor) -> Tensor:
-    """Return the mask (batch, time) of rows of the given ``lengths`` (batch,)."""
-    return torch.arange(tokens.shape[1], device=tokens.device).unsqueeze(0) < lengths.unsqueeze(1)

@@ -17,7 +17,10 @@ class RecurrentLmConfig(Options):
 
     level: Literal["character", "word"] = Field(default="character", description="What a token is: character or word.")
     vocabulary_size: int = Field(
-        default=10_000, ge=2, le=1_000_000, description="How many tokens are known at most, the most frequent ones."
+        default=10_000, ge=1, le=1_000_000, description="How many tokens are known at most, the most frequent ones."
+    )
+    least_count: int = Field(
+        default=2, ge=1, le=1_000_000, description="How often the training split must have a token for it to be known."
     )
     cell: Literal["rnn", "lstm", "lstm_without_forget_gate", "peephole_lstm", "gru"] = Field(
         default="gru", description="rnn, lstm, lstm_without_forget_gate, peephole_lstm or gru."
