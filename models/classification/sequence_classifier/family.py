@@ -44,7 +44,7 @@ class TextExamples(SequenceExamples[Texts]):
 
     def take(self, indices: Tensor) -> Texts:
         """Return the examples at ``indices`` (batch,), padded to the longest."""
-        tokens, lengths = padded([self._texts[index] for index in indices.tolist()])
+        tokens, lengths = padded([self._texts[index] for index in cast("list[int]", indices.tolist())])
         found = (torch.from_numpy(tokens), torch.from_numpy(lengths), self._labels[indices])
         return Texts(*(tensor.to(self._device) for tensor in found))
 
