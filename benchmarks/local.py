@@ -46,7 +46,7 @@ def _timed(train: Callable[[str, int], Figures], case: Case) -> Figures:
 def _path(train: Callable[[str, int], Figures], case: Case) -> Path:
     """Return where a result is kept: under a name that changes with the case and with the code that trains."""
     digest = hashlib.sha256(repr(case).encode())
-    sources = [Path(inspect.getfile(train)), *sorted(Path("models").rglob("*.py"))]
-    for path in sources:
+    trains = [Path(inspect.getfile(train)), Path("models/optimization.py")]
+    for path in (*trains, *sorted(Path("models/nn").glob("*.py")), *sorted(Path("models/data/worlds").glob("*.py"))):
         digest.update(path.read_bytes())
     return KEPT / f"{train.__module__.rpartition('.')[2]}-{case[0]}-{case[1]}-{digest.hexdigest()[:12]}.json"

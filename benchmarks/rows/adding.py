@@ -1,4 +1,4 @@
-"""The adding problem over 100 steps: which cells carry two numbers to the end (Hochreiter and Schmidhuber 1997, §5.4)."""
+"""The adding problem over 100 steps: which cells carry two numbers to the end (Hochreiter, Schmidhuber 1997, §5.4)."""
 
 from __future__ import annotations
 

@@ -6,6 +6,8 @@ Bengio, Simard, Frasconi (1994); Pascanu, Mikolov, Bengio, "On the difficulty of
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
@@ -31,7 +33,7 @@ def gradient_norms(layer: RecurrentLayer, inputs: Tensor, direction: Tensor) -> 
         states.append(layer.step(inputs[:, time], states[-1]))
     loss = (states[-1][0] * direction).sum()
     parts = [part for state in states for part in state]
-    found: list[Tensor] = list(torch.autograd.grad(loss, parts, materialize_grads=True))
+    found = torch.autograd.grad(loss, parts, materialize_grads=True)
     width = len(states[0])
-    by_state = torch.stack([torch.cat(found[at : at + width], dim=1) for at in range(0, len(found), width)])
-    return by_state.norm(dim=2).mean(dim=1)  # of (time + 1, batch, numbers of a state)
+    squares = torch.stack([part.square().sum(dim=1) for part in found]).unflatten(0, (-1, width))
+    return cast("Tensor", squares.sum(dim=1).sqrt().mean(dim=1))  # of (time + 1, parts of a state, batch)
