@@ -6,8 +6,6 @@ Bengio, Simard, Frasconi (1994); Pascanu, Mikolov, Bengio, "On the difficulty of
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from torch import Tensor
 
@@ -35,5 +33,5 @@ def gradient_norms(layer: RecurrentLayer, inputs: Tensor, direction: Tensor) -> 
     parts = [part for state in states for part in state]
     found = torch.autograd.grad(loss, parts, materialize_grads=True)
     width = len(states[0])
-    squares = torch.stack([part.square().sum(dim=1) for part in found]).unflatten(0, (-1, width))
-    return cast("Tensor", squares.sum(dim=1).sqrt().mean(dim=1))  # of (time + 1, parts of a state, batch)
+    squares = torch.stack([part.square().sum(dim=1) for part in found])  # (parts of all states, batch)
+    return squares.view(-1, width, len(inputs)).sum(dim=1).sqrt().mean(dim=1)
