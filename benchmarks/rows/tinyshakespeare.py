@@ -81,7 +81,7 @@ ROW = TinyShakespeare()
 
 def _served_loss(client: Client, cards: Cards, lines: Sequence[str]) -> float:
     """Return nats per character of the test text from HTTP answers."""
-    texts = list(segments(lines[:-1] if lines[-1] == "" else lines))
+    texts = list(segments(lines))
     nats = tokens = 0.0
     for begin in range(0, len(texts), 32):
         body: dict[str, object] = {"texts": texts[begin : begin + 32]}
