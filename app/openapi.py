@@ -54,6 +54,9 @@ JSON_LENGTH = "Inference-Header-Content-Length"
 PNG = "image/png"
 """The form of pictures, for clients that accept it."""
 
+EVENTS = "text/event-stream"
+"""The form of answers that come piece by piece, for requests that ask for it."""
+
 KEY = "key"
 KEY_SCHEME = {
     "type": "http",
@@ -107,6 +110,8 @@ def _describe(paths: Json, task: str, name: str, verb: Verb) -> None:
         answers = operation["responses"]["200"]["content"]
         if verb.picture:
             answers[PNG] = {"schema": {"type": "string", "format": "binary"}}
+        if verb.stream:
+            answers[EVENTS] = {"schema": {"type": "string"}}
         schema = answers["application/json"]["schema"]
         schema["properties"]["predictions"]["items"]["anyOf"].append(answer)
 

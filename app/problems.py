@@ -92,14 +92,17 @@ def response(error: LecternError, scope: Scope, headers: Mapping[str, str] | Non
     if str(scope["path"]).startswith("/v2"):
         content = orjson.dumps({"error": error.detail})
         return Response(content, _oip_status(type(error)), extra, "application/json")
-    status = status_of(type(error))
-    problem = {
+    return Response(orjson.dumps(document(error, scope)), status_of(type(error)), extra, MEDIA_TYPE)
+
+
+def document(error: LecternError, scope: Scope) -> dict[str, object]:
+    """Return the problem document of ``error``."""
+    return {
         "type": f"urn:lectern:problem:{error.code}",
-        "status": status,
+        "status": status_of(type(error)),
         **error.problem(),
         "request_id": scope.get("request_id", ""),
     }
-    return Response(orjson.dumps(problem), status, extra, MEDIA_TYPE)
 
 
 def _headers(error: LecternError) -> dict[str, str]:

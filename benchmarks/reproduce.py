@@ -54,6 +54,7 @@ def _reproduce(name: str, client: Client) -> int:
     cards = _train(row, client)
     report = row.report(client, cards)
     trained = sum(card.duration_seconds["train"] for runs in cards.values() for card in runs)
+    trained += report.training_seconds
     lines = [f"## {row.title}", "", report.body, ""]
     lines += [f"- {'holds' if check.holds else '**does not hold**'}: {check.sentence}" for check in report.checks]
     seeds = ", ".join(map(str, row.seeds))
@@ -72,7 +73,7 @@ def _train(row: Row, client: Client) -> dict[str, list[ModelCard]]:
     names = {
         (variant, seed): _model_name(variant, seed, submission)
         for variant, submission in row.variants().items()
-        for seed in row.seeds
+        for seed in row.seeds_of(variant)
     }
     present = {model.name for model in client.models()}
     jobs: dict[str, str] = {}

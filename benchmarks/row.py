@@ -23,10 +23,11 @@ class Check:
 
 @dataclass(frozen=True)
 class Report:
-    """A Markdown table (or text) and the checks under it."""
+    """A Markdown table (or text) and the checks under it; ``training_seconds`` of what was trained outside jobs."""
 
     body: str
     checks: Sequence[Check]
+    training_seconds: float = 0.0
 
 
 Cards = Mapping[str, Sequence[ModelCard]]
@@ -38,6 +39,11 @@ class Row(ABC):
 
     title: ClassVar[str]
     seeds: ClassVar[Sequence[int]] = (0, 1, 2)
+
+    def seeds_of(self, variant: str) -> Sequence[int]:
+        """Return the seeds of a variant, all of them by default."""
+        del variant
+        return self.seeds
 
     @abstractmethod
     def upload(self, client: Client) -> None:

@@ -22,10 +22,11 @@ from app import bodies, openapi, problems
 from app.dependencies import JSON_TYPES, Services, model_name, parse_json, services_in
 from app.limits import Bound, Timely
 from app.openapi import INFER_PATHS, PNG, PREDICT_PATHS
-from app.serving import inference
+from app.serving import inference, streaming
 from app.serving.endpoints import Endpoint
 from app.serving.oip import answers, requests
 from app.serving.runs import Outputs
+from app.serving.streaming import Events
 from app.serving.tickets import ClientLeft, Ticket
 from models.contract.errors import LecternError, MalformedBody, NotAcceptable, UnsupportedMedia
 from models.contract.task import Picture, Verb
@@ -102,6 +103,9 @@ async def answer(path: Path, bound: Bound, scope: Scope, receive: Receive, send:
         outcome = "client_left"
         await problems.client_left()(scope, receive, send)
     else:
+        if isinstance(content, Events):
+            outcome = await content.send(extra, send, lambda error: problems.document(error, scope))
+            return
         extra.append((b"content-length", str(len(content)).encode()))
         await send({"type": "http.response.start", "status": 200, "headers": extra})
         await send({"type": "http.response.body", "body": content})
@@ -161,11 +165,16 @@ def written(
 
 async def _predict(
     serving: Services, endpoint: Endpoint, name: str, headers: bodies.Headers, body: bytes, ticket: Ticket
-) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+) -> tuple[bytes | Events, list[tuple[bytes, bytes]]]:
     """Answer a verb."""
     verb = inference.find_verb(endpoint, name)
     picture = _picture(verb, headers.get(b"accept", b"").decode("latin-1"))
     asked = _read(verb, headers.get(b"content-type", b"").decode("latin-1").split(";")[0].strip().lower(), body)
+    if verb.stream and verb.stream.wanted(asked):
+        return await Events.begin(endpoint, verb.stream, asked, ticket, serving.executor), [
+            *_extras(endpoint, headers, ticket),
+            *streaming.HEADERS,
+        ]
     served = endpoint.loaded.served
     if picture:
         asked = picture.complete(served, asked)

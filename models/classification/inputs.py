@@ -33,6 +33,11 @@ Input = Annotated[
                     "properties": {"image": {"type": "string", "description": "Base64 PNG or JPEG."}},
                     "description": "An image, or a table's row by column; a column that is left out is missing.",
                 },
+                {
+                    "type": "object",
+                    "properties": {"text": {"type": "string"}},
+                    "description": "A text.",
+                },
             ]
         }
     ),
@@ -60,6 +65,8 @@ def inputs_of(model: ServedModel, split: Split, start: int, stop: int) -> tuple[
     """Return the examples from ``start`` up to ``stop`` as a request brings them."""
     if _takes_rows(model):
         return tuple(TableFacts.of(model.meta).rows(split, start, stop))
+    if "texts" in split:
+        return tuple({"text": text} for text in split["texts"][start:stop].tolist())
     return tuple(split["images"][start:stop].astype(np.float32))
 
 

@@ -1,4 +1,4 @@
-"""Classification: which label, with what probability. Verb ``classify``; one run of the part ``classifier``."""
+"""Classification: which label, with what probability. Verb ``classify``; runs of the part ``classifier``."""
 
 from __future__ import annotations
 
@@ -10,8 +10,22 @@ from pydantic import ConfigDict, Field
 
 from models.classification.explanation import Explain, Explanation, check, everything, explain
 from models.classification.inputs import Input, arrays_of, inputs_of
+from models.classification.text_inputs import run_texts, takes_texts
 from models.contract.config import Options
-from models.contract.task import Call, Codec, Evaluation, Picture, Prediction, Query, ServedModel, Split, Task, Verb
+from models.contract.task import (
+    Arrays,
+    Call,
+    Codec,
+    Evaluation,
+    Picture,
+    Prediction,
+    Query,
+    ServedModel,
+    Split,
+    Task,
+    Verb,
+)
+from models.data.texts.tokens import decoded
 from models.metrics.accuracy import accuracy
 
 PART = "classifier"
@@ -49,12 +63,17 @@ class Classified(Options):
 def classify(model: ServedModel, request: ClassifyRequest) -> Codec:
     """Yield one run of the classifier over all inputs; return the labels by falling probability.
 
-    With ``explain`` more runs follow, and each prediction has an ``explanation``.
+    Of texts there are several runs where their lengths differ much. With ``explain`` more runs follow, and each
+    prediction has an ``explanation``.
     """
     if request.explain is not None:
         check(model, request.explain, len(request.inputs))
-    arrays = arrays_of(model, request.inputs)
-    outputs = yield Call(PART, arrays)
+    arrays: Arrays = {}
+    if takes_texts(model):
+        outputs = yield from run_texts(model, PART, request.inputs)
+    else:
+        arrays = arrays_of(model, request.inputs)
+        outputs = yield Call(PART, arrays)
     classes = _classes(model)
     probabilities = outputs["probabilities"]
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, : request.top]
@@ -94,6 +113,10 @@ def _bare_image(data: bytes) -> ClassifyRequest:
     return ClassifyRequest(inputs=(data,))
 
 
+def _bare_text(data: bytes) -> ClassifyRequest:
+    return ClassifyRequest(inputs=({"text": decoded(data, "/inputs/0/text")},))
+
+
 class Classification(Task):
     """One label per input."""
 
@@ -104,7 +127,7 @@ class Classification(Task):
             request=ClassifyRequest,
             prediction=Classified,
             codec=classify,
-            media={"image/png": _bare_image, "image/jpeg": _bare_image},
+            media={"image/png": _bare_image, "image/jpeg": _bare_image, "text/plain": _bare_text},
             picture=Picture(complete=_completed, draw=_drawn),
         )
     }

@@ -37,6 +37,17 @@ Codec = Generator[Call, Arrays, Sequence[Prediction]]
 
 
 @dataclass(frozen=True)
+class Piece:
+    """A part of an answer that is sure before the whole is there, as JSON."""
+
+    content: Prediction
+
+
+StreamCodec = Generator[Call | Piece, "Arrays | None", Prediction]
+"""Like a codec for one prediction, with pieces of it on the way; after a piece it is sent None."""
+
+
+@dataclass(frozen=True)
 class ServedModel:
     """What a codec may know of the model it speaks for; a view of its manifest."""
 
@@ -72,15 +83,30 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Stream:
+    """How a verb answers piece by piece, as server-sent events.
+
+    Attributes:
+        wanted: returns whether the request asks for it.
+        codec: computes the pieces and, at the end, the prediction, which is that of the verb's own codec.
+    """
+
+    wanted: Callable[[Any], bool]
+    codec: Callable[[ServedModel, Any], StreamCodec]
+
+
+@dataclass(frozen=True)
 class Verb:
     """One thing that can be asked.
 
     Attributes:
-        request: schema of the request; its first field is the list that ``predictions`` follow, or their number.
+        request: schema of the request; its first field is the list that ``predictions`` follow, or their number, or
+            what the one prediction is about.
         prediction: schema of one prediction, for the documentation.
         codec: computes the predictions.
         media: readers of bare bodies by media type, such as ``image/png``.
         picture: how the answer is drawn, if it can be.
+        stream: how it comes piece by piece, if it can.
     """
 
     request: type[BaseModel]
@@ -88,6 +114,7 @@ class Verb:
     codec: Callable[[ServedModel, Any], Codec]
     media: Mapping[str, Callable[[bytes], BaseModel]] = field(default_factory=dict[str, Callable[[bytes], BaseModel]])
     picture: Picture | None = None
+    stream: Stream | None = None
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,9 @@ class DatasetKind(ABC):
     stratify: ClassVar[str | None] = None
     """The array whose values are kept in proportion when splitting."""
 
+    contiguous: ClassVar[bool] = False
+    """Whether the order of examples means something, so that what is set aside is the end and not a random share."""
+
     @abstractmethod
     def read(self, files: Mapping[str, UploadedFile], options: SplitOptions) -> Content:
         """Return the uploaded splits (``train`` at least) and their facts.

@@ -65,7 +65,7 @@ def _write(
 ) -> tuple[dict[str, JsonValue], str]:
     """Write the content; return the kind's facts and how the splits came about. What was read goes with the return."""
     uploaded = kind.read(files, options)
-    splits, rule = complete(uploaded.splits, options, kind.stratify)
+    splits, rule = complete(uploaded.splits, options, kind.stratify, contiguous=kind.contiguous)
     packing.write(path, splits)
     return dict(uploaded.meta), rule
 

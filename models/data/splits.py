@@ -38,25 +38,26 @@ class Selection:
 
 
 def complete(
-    splits: Mapping[str, Split], options: SplitOptions, stratify: str | None
+    splits: Mapping[str, Split], options: SplitOptions, stratify: str | None, *, contiguous: bool = False
 ) -> tuple[dict[str, Selection], str]:
     """Return ``splits`` with validation and test set aside from train where missing, and the rule in a sentence.
 
     The examples are permuted by numpy's Philox with a fixed seed; with ``stratify`` each value of that
-    array keeps its share, so a class with one example stays in train. A split that would be empty is left out, and
-    the sentence says so.
+    array keeps its share, so a class with one example stays in train. With ``contiguous`` the last examples are set
+    aside: the end for the test, what is before it for validation. A split that would be empty is left out, and the
+    sentence says so.
     """
     done = {name: Selection(split) for name, split in splits.items()}
     sentences: list[str] = []
     total = len(done["train"])
     if "test" not in done:
-        rest, aside = _set_aside(done["train"], round(total * options.test_fraction), stratify)
+        rest, aside = _set_aside(done["train"], round(total * options.test_fraction), stratify, contiguous=contiguous)
         if len(aside) > 0:
             done |= {"train": rest, "test": aside}
             sentences.append(f"test: {len(aside)} of {total} examples set aside")
     if "validation" not in done:
         wanted = min(round(total * options.validation_fraction), LARGEST_VALIDATION)
-        rest, aside = _set_aside(done["train"], wanted, stratify)
+        rest, aside = _set_aside(done["train"], wanted, stratify, contiguous=contiguous)
         if len(aside) > 0:
             done |= {"train": rest, "validation": aside}
             sentences.append(f"validation: {len(aside)} of the training examples set aside")
@@ -65,14 +66,20 @@ def complete(
     rest = f" Too few examples to set any aside: no {' and no '.join(without)} split." if without else ""
     if not sentences:
         return done, f"As uploaded.{rest}"
-    kept = ", in proportion to the classes" if stratify else ""
+    kept = ", from the end" if contiguous else ", in proportion to the classes" if stratify else ""
     return done, f"Set aside deterministically{kept}: {'; '.join(sentences)}.{rest}"
 
 
-def _set_aside(selection: Selection, wanted: int, stratify: str | None) -> tuple[Selection, Selection]:
+def _set_aside(
+    selection: Selection, wanted: int, stratify: str | None, *, contiguous: bool
+) -> tuple[Selection, Selection]:
     count = len(selection)
-    order = np.random.Generator(np.random.Philox(SPLIT_SEED)).permutation(count)
-    chosen = order[:wanted] if stratify is None else _proportional(selection.piece(stratify, 0, count), order, wanted)
+    if contiguous:
+        chosen = np.arange(count - wanted, count)
+    else:
+        order = np.random.Generator(np.random.Philox(SPLIT_SEED)).permutation(count)
+        labels = None if stratify is None else selection.piece(stratify, 0, count)
+        chosen = order[:wanted] if labels is None else _proportional(labels, order, wanted)
     mask = np.zeros(count, dtype=bool)
     mask[chosen] = True
     rows = np.arange(count) if selection.rows is None else selection.rows

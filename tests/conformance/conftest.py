@@ -38,6 +38,8 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Content]:
         "table": _table(folder),
         "expressions": _expressions(folder),
         "tagged": _tagged(folder),
+        "text": _text(folder),
+        "labelled_text": _labelled_text(folder),
     }
     return {
         kind: datasets.content(
@@ -110,6 +112,36 @@ def _tagged(folder: Path) -> Path:
         lines.append("")
     path = folder / "tagged.txt"
     path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+COLOURS = ("red", "green", "blue", "black")
+THINGS = ("house", "river", "apple", "stone", "window", "garden")
+
+
+def _text(folder: Path) -> Path:
+    """Write 240 lines, sentences of a small grammar, each longer than 64 characters."""
+    random = np.random.default_rng(1)
+
+    def thing() -> str:
+        return f"the {COLOURS[random.integers(4)]} {THINGS[random.integers(6)]}"
+
+    lines = [f"{row}. {thing()} stands behind {thing()}, and {thing()} before {thing()}." for row in range(240)]
+    path = folder / "text.txt"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def _labelled_text(folder: Path) -> Path:
+    """Write 240 texts of four classes, told by a colour somewhere in them; their lengths differ."""
+    random = np.random.default_rng(1)
+    lines = ["text,label"]
+    for row in range(240):
+        words = [THINGS[index] for index in random.integers(6, size=random.integers(1, 12))]
+        words.insert(random.integers(len(words) + 1), COLOURS[row % 4])
+        lines.append(f'"{" ".join(words)}, number {row}.",{("zero", "one", "two", "three")[row % 4]}')
+    path = folder / "labelled.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
 

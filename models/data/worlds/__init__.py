@@ -1,0 +1,1 @@
+"""Generated worlds whose answers are known: what recurrent layers are shown to learn and not to learn. Torch-free."""

@@ -1,0 +1,1 @@
+"""Language models: how likely a text is, and how it goes on."""
