@@ -48,10 +48,15 @@ class Timing(Row):
             exact[cell] = [run["exact"] for run in runs]
             losses = ", ".join(f"{run['loss']:.4f}" for run in runs)
             lines.append(f"| {cell} | {', '.join(f'{share:.1%}' for share in exact[cell])} | {losses} |")
-        worst, best = min(exact["peephole_lstm"]), max(exact["lstm"])
+        lines.append("| never firing | 0.0% | |")
+        worst = min(exact["peephole_lstm"])
         checks = [
             Check(f"with peepholes the worst of three, {worst:.1%}, ≥ {LEAST_EXACT:.0%}", worst >= LEAST_EXACT),
-            Check(f"without, the best at the same updates is {best:.1%}", best < LEAST_EXACT),
+            Check(
+                f"without, the worst of three is {min(exact['lstm']):.1%}, no better: they help and are not needed "
+                "(Greff et al. 2017)",
+                min(exact["lstm"]) <= worst,
+            ),
         ]
         return Report("\n".join(lines), checks, sum(run["seconds"] for run in found.values()))
 

@@ -21,15 +21,16 @@ if TYPE_CHECKING:
 
 COLOURS = ("red", "green", "blue", "black")
 THINGS = ("house", "river", "apple", "stone")
+PLACES = ("garden", "window", "tower", "field")
 
 
 def _sentences(count: int, seed: int) -> list[str]:
     random = np.random.default_rng(seed)
 
-    def thing() -> str:
-        return f"the {COLOURS[random.integers(4)]} {THINGS[random.integers(4)]}"
+    def some(nouns: tuple[str, ...]) -> str:
+        return f"the {COLOURS[random.integers(4)]} {nouns[random.integers(4)]}"
 
-    return [f"{thing()} stands behind {thing()}." for _ in range(count)]
+    return [f"{some(THINGS)} stands behind {some(PLACES)}." for _ in range(count)]
 
 
 def _trained(stack: StackClient, body: dict[str, Any]) -> Json:
@@ -38,6 +39,7 @@ def _trained(stack: StackClient, body: dict[str, Any]) -> Json:
     return stack.version(body["model"], 1).sent()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", ["character", "word"])
 def test_text_goes_from_files_to_completions(stack: StackClient, tmp_path: Path, level: str) -> None:
     """Trained in epochs of carried state, exported, scored through the codec; HTTP answers give the card's loss."""
@@ -47,22 +49,22 @@ def test_text_goes_from_files_to_completions(stack: StackClient, tmp_path: Path,
         path.write_text("\n".join(lines[part]) + "\n", encoding="utf-8")
     name = f"sentences-{level}"
     dataset = stack.add_dataset(name, "text", files, {"validation_fraction": 0.1})
-    assert dataset.counts == {"train": 534, "validation": 66, "test": 60} or dataset.counts["test"] == 60
+    assert dataset.counts == {"train": 540, "validation": 60, "test": 60}
     card = _trained(
         stack,
         {
             "family": "recurrent_lm",
             "dataset": name,
             "model": name,
-            "config": {"level": level, "hidden": 48, "embedding": 24},
-            "training": {"epochs": 12, "batch_size": 16, "learning_rate": 0.01},
-            "export": {"formats": ["onnx", "torchscript"]},
+            "config": {"level": level, "hidden": 32, "embedding": 16},
+            "training": {"epochs": 12, "batch_size": 8, "learning_rate": 0.01},
         },
     )
     scores = card["metrics"]["test"]
-    # Each sentence draws two colours and two things of four: 4 ln 4 nats, whatever stands between them.
+    # Each sentence draws two colours and two things of four: 4 ln 4 nats, which nothing can be below but by chance. Who
+    # forgets over the colour whether a thing or a place comes next pays 2 ln 2 more.
     tokens = sum(len(line) + 1 if level == "character" else 10 for line in lines["test"]) / 60
-    assert scores["loss"] * tokens == pytest.approx(4 * np.log(4), rel=0.15)
+    assert 0.95 * 4 * np.log(4) < scores["loss"] * tokens < 1.05 * (4 * np.log(4) + 2 * np.log(2))
 
     texts = list(segments(lines["test"]))
     told: Any = stack.predict(name, "score", {"texts": texts})
@@ -88,6 +90,7 @@ def test_text_goes_from_files_to_completions(stack: StackClient, tmp_path: Path,
     assert long["predictions"][0]["tokens"] == 1
 
 
+@pytest.mark.slow
 def test_labelled_texts_go_from_jsonl_to_labels(stack: StackClient, tmp_path: Path) -> None:
     """The colour behind 'but' is the label, whatever other colours there are; the card's accuracy is that of HTTP."""
     random = np.random.default_rng(1)
@@ -106,7 +109,7 @@ def test_labelled_texts_go_from_jsonl_to_labels(stack: StackClient, tmp_path: Pa
             "dataset": "colours",
             "model": "colours",
             "config": {"hidden": 24, "embedding": 16},
-            "training": {"epochs": 12, "learning_rate": 0.01},
+            "training": {"epochs": 4, "learning_rate": 0.01},
         },
     )
     assert card["metrics"]["test"]["accuracy"] >= 0.95
