@@ -16,7 +16,10 @@ left_out = {"torch._decomp", "torch._meta_registrations", "torch.export.exported
 def loaded():
     return {name for name in left_out if name in sys.modules and type(sys.modules[name]).__name__ == "module"}
 from workers import job
+generator = torch.Generator().manual_seed(0)
 net = torch.nn.Linear(3, 2)
+torch.nn.init.normal_(net.weight, generator=generator)
+torch.optim.Adam(net.parameters(), fused=True)
 net(torch.ones(4, 3)).square().sum().backward()
 assert not loaded(), loaded()
 """
