@@ -66,10 +66,10 @@ class GatewaySettings(BaseSettings):
         default=512, ge=1, le=100_000, description="Requests to one version that are on their way; more are refused."
     )
     max_queue_wait_microseconds: int = Field(
-        default=100_000,
+        default=50_000,
         ge=0,
         le=3_600_000_000,
-        description="While a request takes longer, no more than two full runs may be on their way; 0 is any time.",
+        description="While a request takes longer, no more than four full runs may be on their way; 0 is any time.",
     )
     default_timeout_microseconds: int = Field(
         default=0, ge=0, le=3_600_000_000, description="Time for a prediction that names none; 0 is any time."

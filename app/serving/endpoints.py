@@ -18,6 +18,10 @@ from models.contract.manifest import Manifest
 from models.contract.task import Arrays
 
 
+FULL_RUNS = 4
+"""So many runs' worth of requests may be on their way however long they take."""
+
+
 class Endpoint:
     """One version that answers. Belongs to the event loop it was made on."""
 
@@ -60,7 +64,7 @@ class Endpoint:
         limits, count = self.limits, len(self._under_way)
         if (
             count >= limits.queue_size
-            or (count >= 2 * limits.batch_size and self._is_slow())
+            or (count >= FULL_RUNS * limits.batch_size and self._is_slow())
             or any(batcher.full for batcher in self._batchers.values())
         ):
             raise too_many(self.statistics)

@@ -23,7 +23,7 @@ class Limits:
     Attributes:
         batch_size: most rows of one run; a request with more is computed in several.
         queue_size: most runs that wait; more are refused.
-        queue_wait_seconds: while the oldest request has taken longer, no more than two full runs may be on their way;
+        queue_wait_seconds: while the oldest request has taken longer, no more than four full runs may be on their way;
             0 is any time.
         queue_delay_seconds: how long a run waits for others to join it when the part is free.
         concurrency: most runs at a time.
