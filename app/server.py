@@ -18,7 +18,7 @@ from app.listening import BACKLOG
 from app.protocol import BoundedProtocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from types import FrameType
 
     from fastapi import FastAPI
@@ -28,6 +28,10 @@ KEPT_SECONDS = 1.0
 ``Connection: close``. Closed at once, it could be closed just when its client sends a request."""
 
 POLL_SECONDS = 0.02
+
+ACCEPTED_AT_A_TIME = 32
+"""Connections taken in one turn of the event loop. uvloop itself takes one, so that on a busy gateway, whose turns are
+long, new clients would wait for seconds; many more would not leave other processes their share."""
 
 
 async def nothing() -> None:
@@ -70,6 +74,8 @@ class Server(uvicorn.Server):
         self._draining = draining
         self._ready = ready
         self._done = done
+        self._listeners: list[socket.socket] = []
+        self._opening: set[asyncio.Task[object]] = set()
 
     def leave(self) -> None:
         """Stop while others take the new connections: to those who ask, the gateway stays ready."""
@@ -79,6 +85,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Take requests."""
         await super().startup(sockets)
+        self._accept_many(sockets or ())
         # What start-up left stays for good; scanning it at every collection is the tail of latencies.
         gc.collect()
         gc.freeze()
@@ -112,6 +119,39 @@ class Server(uvicorn.Server):
     def _kept_seconds(self) -> float:
         return min(KEPT_SECONDS, self._grace_seconds)
 
+    def _accept_many(self, listeners: Sequence[socket.socket]) -> None:
+        """Take connections beside uvloop, many in a turn."""
+        loop = asyncio.get_running_loop()
+        for listener in listeners:
+            own = listener.dup()
+            own.setblocking(False)  # noqa: FBT003 - the name of the method says what it is
+            self._listeners.append(own)
+            loop.add_reader(own, self._accept, own)
+
+    def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        for _ in range(ACCEPTED_AT_A_TIME):
+            try:
+                connection, _ = listener.accept()
+            except OSError:  # there is none; or no descriptor is left, of which uvloop tells
+                return
+            connection.setblocking(False)  # noqa: FBT003 - as above
+            task = loop.create_task(loop.connect_accepted_socket(self._protocol, connection))
+            self._opening.add(task)
+            task.add_done_callback(self._opened)
+
+    def _opened(self, task: asyncio.Task[object]) -> None:
+        self._opening.discard(task)
+        if not task.cancelled():
+            task.exception()  # the client has gone already
+
+    def _protocol(self) -> asyncio.Protocol:
+        return BoundedProtocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+
     def _accept_no_more(self) -> None:
+        for listener in self._listeners:
+            asyncio.get_running_loop().remove_reader(listener)
+            listener.close()
+        self._listeners.clear()
         for server in self.servers:
             server.close()

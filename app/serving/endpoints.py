@@ -17,7 +17,6 @@ from app.serving.tickets import Ticket
 from models.contract.manifest import Manifest
 from models.contract.task import Arrays
 
-
 FULL_RUNS = 4
 """So many runs' worth of requests may be on their way however long they take."""
 

@@ -10,6 +10,7 @@ from typing import cast
 
 import pytest
 import uvicorn
+import uvloop
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
@@ -126,3 +127,23 @@ async def test_who_is_replaced_stays_ready_and_who_is_stopped_does_not(*, told: 
         await asyncio.sleep(0.3)
         assert served.draining.is_set() is told
         writer.close()
+
+
+def test_many_connections_are_taken_in_a_turn_of_the_loop() -> None:
+    """Turns are long on a busy gateway; whoever comes then need not wait for as many of them as others came before."""
+    count = 64
+
+    async def turns() -> int:
+        async with serving() as (served, _):
+            clients = [socket.create_connection(served.listener.getsockname()) for _ in range(count)]
+            taken = 0
+            while len(served.server.server_state.connections) < count:
+                taken += 1
+                await asyncio.sleep(0)
+            for client in clients:
+                client.close()
+            served.server.should_exit = True
+        return taken
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(turns()) < count / 2
