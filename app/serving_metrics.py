@@ -116,6 +116,7 @@ class VersionMetrics:
         self._rows = metrics.tally(metrics.rows.labels(model, version))
         self._overruns = metrics.tally(metrics.overruns.labels(model, version))
         self._seconds: dict[tuple[str, str], Tally] = {}
+        self._rejections: dict[str, Counter] = {}
 
     def answered(self, verb: str, outcome: str, seconds: float) -> None:
         """Count a request; ``outcome`` is ``ok`` or the code of its problem."""
@@ -136,7 +137,10 @@ class VersionMetrics:
 
     def rejected(self, reason: str) -> None:
         """Count a run that was refused or given up."""
-        self._metrics.rejections.labels(*self._labels, reason).inc()
+        counter = self._rejections.get(reason)
+        if counter is None:
+            counter = self._rejections[reason] = self._metrics.rejections.labels(*self._labels, reason)
+        counter.inc()
 
     def overran(self, seconds: float) -> None:
         """Observe how long after its deadline a run was given up."""
