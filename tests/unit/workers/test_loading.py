@@ -19,7 +19,6 @@ from workers import job
 generator = torch.Generator().manual_seed(0)
 net = torch.nn.Linear(3, 2)
 torch.nn.init.normal_(net.weight, generator=generator)
-torch.optim.Adam(net.parameters(), fused=True)
 net(torch.ones(4, 3)).square().sum().backward()
 assert not loaded(), loaded()
 """
