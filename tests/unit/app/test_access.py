@@ -176,7 +176,8 @@ async def test_things_of_another_project_do_not_exist(
     answer = await _ask(client, operation, stranger, job_id)
     assert answer.status_code == 404, answer.text
     assert _told(answer, job_id) == _told(before, "job_01M85F07FHZB6E03V2SEVF1CXA")
-    assert (await _ask(client, operation, owner, job_id)).status_code != 404
+    own = await _ask(client, operation, owner, job_id)
+    assert own.status_code != 404 or own.json()["code"] == "verb_not_found"  # of a verb that other tasks have
 
 
 async def _upload(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
