@@ -118,9 +118,20 @@ class Batcher:
             queues = self._queues[bucket] = tuple(deque() for _ in range(HIGHEST_PRIORITY, LOWEST_PRIORITY + 1))
         queues[ticket.priority - HIGHEST_PRIORITY].append(item)
         self._waiting += 1
-        if not self._scheduled:
+        if self._inline and self._joins and self._waiting >= self._limits.batch_size:
+            self._run_inline()  # a full run gains nothing by waiting for what else this turn of the loop brings
+        elif not self._scheduled:
             self._schedule()
         return item
+
+    def _run_inline(self) -> None:
+        """Run what waits longest, here and now."""
+        queues = self._longest_waiting()
+        batch = self._take(queues) if queues is not None else None
+        if batch is not None:
+            self._finish(batch, self._compute(batch, batch.items, None))
+        if self._waiting and not self._scheduled:
+            self._schedule()
 
     async def _awaited(self, pieces: Sequence[Arrays], ticket: Ticket) -> list[Outputs]:
         """Submit runs and return what came of each; whoever is cancelled wants none of them any more."""

@@ -291,3 +291,14 @@ def test_parts_without_a_common_batch_axis_are_not_joined() -> None:
     assert not is_joint(PartSignature(inputs=(free,), outputs=(fixed,)))
     assert not is_joint(PartSignature(inputs=(fixed,), outputs=(fixed,)))
     assert not is_joint(PartSignature(inputs=(free,), outputs=(TensorSignature(name="c", shape=()),)))
+
+
+async def test_a_full_run_of_a_cheap_part_waits_for_nothing(make: Make, part: Sums) -> None:
+    """It is computed as soon as its last row is there; what is left over is computed in the next turn of the loop."""
+    batcher = make(CHEAP, batch_size=4)
+    found: list[object] = []
+    for number in range(6):
+        batcher.submit(rows(number), Ticket(), found.append)
+    assert (part.runs, len(found), batcher.pending) == ([4], 4, 2)
+    await asyncio.sleep(0)
+    assert (part.runs, len(found), batcher.pending) == ([4, 2], 6, 0)
