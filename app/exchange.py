@@ -126,7 +126,7 @@ class Exchange:
         self._path = path
         self._scope = cast("Scope", connection.scope)
         self._headers = headers
-        self._body: bytes | bytearray = b""
+        self._body: bytes = b""
         self._slow: asyncio.TimerHandle | None = None
         self._ticket = Ticket(left=self._has_left)
         self._request_id = direct.telemetry.identified(headers.get(b"x-request-id"))

@@ -19,7 +19,7 @@ PLAIN = bytes(byte for byte, step in enumerate(STEPS) if not step)
 PIECE = 2**18
 
 
-def parse(body: bytes | bytearray) -> object:
+def parse(body: bytes) -> object:
     """Return the parsed body; NaN and infinity are no JSON.
 
     Raises:
@@ -44,7 +44,7 @@ def parse(body: bytes | bytearray) -> object:
             gc.enable()
 
 
-def _levels(body: bytes | bytearray) -> tuple[int, int]:
+def _levels(body: bytes) -> tuple[int, int]:
     """Return the deepest level of lists and objects, and the level at the end; 0 if there cannot be too many.
 
     Takes a time that grows with the length alone. Nothing is looked at twice unless there are more brackets than
@@ -66,7 +66,7 @@ def _levels(body: bytes | bytearray) -> tuple[int, int]:
     return deepest, level
 
 
-def _has_many_brackets(body: bytes | bytearray) -> bool:
+def _has_many_brackets(body: bytes) -> bool:
     """Return whether there are more opening brackets than levels. Looks for one after the other, as most have few."""
     count = 0
     for bracket in (b"[", b"{"):

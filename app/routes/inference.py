@@ -127,7 +127,7 @@ async def _infer(
     return written(endpoint, asked, outputs, headers, ticket)
 
 
-def read(endpoint: Endpoint, headers: bodies.Headers, body: bytes | bytearray, ticket: Ticket) -> requests.Asked:
+def read(endpoint: Endpoint, headers: bodies.Headers, body: bytes, ticket: Ticket) -> requests.Asked:
     """Return what the body of an ``infer`` asks for, and put its priority and its deadline on the ticket.
 
     Raises:

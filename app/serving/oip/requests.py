@@ -109,7 +109,7 @@ class Reader:
         self._largest_elements = largest_elements
         self._plans: dict[bytes, _Plan] = {}
 
-    def read(self, body: bytes | bytearray, json_bytes: int | None) -> Asked:
+    def read(self, body: bytes, json_bytes: int | None) -> Asked:
         """Return what a body asks for; ``json_bytes`` of it are the JSON object if tensors follow it.
 
         Raises:
@@ -121,11 +121,11 @@ class Reader:
             return self._read(body, memoryview(b""), started)
         if json_bytes > len(body):
             raise MalformedBody(f"Inference-Header-Content-Length is {json_bytes}; the body has {len(body)} bytes.")
-        text, tensors = bytes(body[:json_bytes]), memoryview(body)[json_bytes:]
+        text, tensors = body[:json_bytes], memoryview(body)[json_bytes:]
         plan = self._plans.get(text)
         return self._read(text, tensors, started) if plan is None else _planned(plan, tensors, started)
 
-    def _read(self, text: bytes | bytearray, tensors: memoryview, started: float) -> Asked:
+    def _read(self, text: bytes, tensors: memoryview, started: float) -> Asked:
         request = _validated(json_text.parse(text))
         inputs, parameters = request["inputs"], request.get("parameters", _NONE)
         part = _part(self._parts, parameters)
@@ -142,7 +142,7 @@ class Reader:
         if len(text) <= PLAN_BYTES:
             if len(self._plans) >= PLANS:
                 self._plans.clear()
-            self._plans[bytes(text)] = plan
+            self._plans[text] = plan
         return asked
 
 
