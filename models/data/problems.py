@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from models.contract.errors import FieldError, InvalidDataset
 
 MOST_KEPT = 20
@@ -41,3 +43,16 @@ class Problems:
         raise InvalidDataset(
             quoted if self.count <= MOST_QUOTED else f"{quoted}; and {self.count - MOST_QUOTED} more", errors
         )
+
+
+def check_parts(given: Collection[str], known: Collection[str], foreign: str, missing: str) -> None:
+    """Return if every part of an upload is a ``known`` one and ``train`` is among them.
+
+    Raises:
+        InvalidDataset: a part is not, as ``foreign`` says, or ``train`` is missing, as ``missing`` says.
+    """
+    for part in given:
+        if part not in known:
+            raise InvalidDataset.at(f"/{part}", foreign)
+    if "train" not in given:
+        raise InvalidDataset.at("/train", missing)

@@ -13,10 +13,9 @@ from typing import Annotated, ClassVar, cast
 import numpy as np
 from pydantic import Field, JsonValue, StringConstraints, model_validator
 
-from models.contract.errors import InvalidDataset
 from models.contract.task import Split
 from models.data.kind import Content, DatasetKind, SplitOptions, UploadedFile
-from models.data.problems import Problems
+from models.data.problems import Problems, check_parts
 from models.data.texts.labelled import Columns, LabelledTexts, read_labelled
 from models.data.texts.tokens import WORD, normalized
 
@@ -57,11 +56,8 @@ class LabelledText(DatasetKind):
     def read(self, files: Mapping[str, UploadedFile], options: SplitOptions) -> Content:
         """Return texts and labels of each split; the training part decides the classes."""
         assert isinstance(options, LabelledTextOptions)
-        for part in files:
-            if part not in PARTS:
-                raise InvalidDataset.at(f"/{part}", f"is not a part of labelled text; use {', '.join(PARTS)}")
-        if "train" not in files:
-            raise InvalidDataset.at("/train", "is missing; send a csv, tsv or jsonl file as 'train'")
+        foreign = f"is not a part of labelled text; use {', '.join(PARTS)}"
+        check_parts(files, PARTS, foreign, "is missing; send a csv, tsv or jsonl file as 'train'")
         problems = Problems()
         columns = Columns(options.text, options.label)
         found = {part: read_labelled(part, files[part], columns, problems) for part in PARTS if part in files}

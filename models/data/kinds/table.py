@@ -16,9 +16,9 @@ from typing import Annotated, Any, ClassVar, Literal, cast
 import numpy as np
 from pydantic import Field, JsonValue, StringConstraints, model_validator
 
-from models.contract.errors import InvalidDataset
 from models.contract.task import Array
 from models.data.kind import Content, DatasetKind, SplitOptions, UploadedFile
+from models.data.problems import check_parts
 from models.data.tables.facts import TableFacts
 from models.data.tables.new_columns import MOST_CATEGORIES, ColumnType
 from models.data.tables.reader import LABEL_NAMES, Asked, Schema, read_other, read_training
@@ -100,12 +100,8 @@ class Table(DatasetKind):
     def read(self, files: Mapping[str, UploadedFile], options: SplitOptions) -> Content:
         """Return the splits found in ``files``; see the module docstring for their names."""
         assert isinstance(options, TableOptions)
-        for part in files:
-            if part not in PARTS:
-                names = ", ".join(PARTS)
-                raise InvalidDataset.at(f"/{part}", f"is not a part of a table; use {names}, each a csv file")
-        if "train" not in files:
-            raise InvalidDataset.at("/train", "is missing; send a csv file as 'train'")
+        foreign = f"is not a part of a table; use {', '.join(PARTS)}, each a csv file"
+        check_parts(files, PARTS, foreign, "is missing; send a csv file as 'train'")
         asked = options.asked()
         schema, train = read_training("train", files["train"], asked)
         splits, notes = {"train": train}, list(schema.notes)

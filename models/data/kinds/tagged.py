@@ -19,7 +19,7 @@ from models.contract.errors import InvalidDataset
 from models.contract.task import Split
 from models.data.columns import Sentence, read_columns
 from models.data.kind import Content, DatasetKind, SplitOptions, UploadedFile
-from models.data.problems import Problems
+from models.data.problems import Problems, check_parts
 from models.data.tag_schemes import LETTERS, OUTSIDE, WrittenScheme, converted, illegal_at, parts_of, scheme_of
 from models.data.text_lines import shown
 
@@ -60,11 +60,8 @@ class Tagged(DatasetKind):
     def read(self, files: Mapping[str, UploadedFile], options: SplitOptions) -> Content:
         """Return the splits found in ``files``, their tags checked and in IOB2."""
         assert isinstance(options, TaggedOptions)
-        for part in files:
-            if part not in PARTS:
-                raise InvalidDataset.at(f"/{part}", f"is not a part of tagged sentences; use {', '.join(PARTS)}")
-        if "train" not in files:
-            raise InvalidDataset.at("/train", "is missing; send a file of columns as 'train'")
+        foreign = f"is not a part of tagged sentences; use {', '.join(PARTS)}"
+        check_parts(files, PARTS, foreign, "is missing; send a file of columns as 'train'")
         problems, notes = Problems(), list[str]()
         found: dict[str, list[Sentence]] = {}
         for part in PARTS:
