@@ -56,3 +56,14 @@ class Row(ABC):
     @abstractmethod
     def report(self, client: Client, cards: Cards) -> Report:
         """Return the table and the checks, asking the served models where a check needs it."""
+
+
+class LayersRow(Row):
+    """A row about layers, which are drawn or trained by the report itself: there are neither datasets nor models."""
+
+    def upload(self, client: Client) -> None:
+        """Upload nothing."""
+
+    def variants(self) -> Mapping[str, Mapping[str, JsonValue]]:
+        """Return none."""
+        return {}

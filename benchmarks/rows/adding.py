@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import cast
 
 import numpy as np
 import torch
-from pydantic import JsonValue
 from torch.nn import functional
 
 from app.client import Client
 from benchmarks.local import Figures, trained
-from benchmarks.row import Cards, Check, Report, Row
+from benchmarks.row import Cards, Check, LayersRow, Report
 from models.data.worlds.adding import TRIVIAL_ERROR, adding
 from models.nn.linear import linear
 from models.nn.recurrent import Cell, RecurrentLayer
@@ -25,17 +23,10 @@ SOLVED, UNSOLVED = 0.01, 0.12
 EVERY = 250
 
 
-class Adding(Row):
+class Adding(LayersRow):
     """64 units, 64 fresh rows an update, Adam at 2e-3, gradients clipped to 1, 4,000 updates."""
 
     title = "Adding problem over 100 steps: LSTM, GRU and the classical network"
-
-    def upload(self, client: Client) -> None:
-        """Upload nothing: rows are drawn as they are needed."""
-
-    def variants(self) -> Mapping[str, Mapping[str, JsonValue]]:
-        """Return none: layers are trained, no models."""
-        return {}
 
     def report(self, client: Client, cards: Cards) -> Report:
         """Return the mean squared errors on 2,000 fresh rows after the last update, and when each was solved."""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
 import torch
-from pydantic import JsonValue
 from torch import Tensor
 from torch.nn import functional
 
 from app.client import Client
 from benchmarks.plots import Axes, chart
-from benchmarks.row import Cards, Check, Report, Row
+from benchmarks.row import Cards, Check, LayersRow, Report
 from models.nn.gradient_norms import gradient_norms
 from models.nn.recurrent import Cell, RecurrentLayer
 
@@ -22,18 +20,11 @@ TIME, HIDDEN, SEED = 100, 64, 0
 BACK = (10, 25, 50, 100)
 
 
-class GradientNorms(Row):
+class GradientNorms(LayersRow):
     """64 units as they are drawn, at rest: inputs are zero, so that slopes are 1 and gates as their biases say."""
 
     title = "Gradient norms through 100 steps: vanishing, exploding, LSTM with and without forget gate"
     seeds = (SEED,)
-
-    def upload(self, client: Client) -> None:
-        """Upload nothing: layers are looked at as they are drawn."""
-
-    def variants(self) -> Mapping[str, Mapping[str, JsonValue]]:
-        """Return none."""
-        return {}
 
     def report(self, client: Client, cards: Cards) -> Report:
         """Return the norms at some distances from the loss, relative to one step before it, and draw all of them."""

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import cast
 
 import numpy as np
 import torch
-from pydantic import JsonValue
 from torch.nn import functional
 
 from app.client import Client
 from benchmarks.local import Figures, trained
-from benchmarks.row import Cards, Check, Report, Row
+from benchmarks.row import Cards, Check, LayersRow, Report
 from models.data.worlds.timing import timing
 from models.nn.linear import linear
 from models.nn.recurrent import Cell, RecurrentLayer
@@ -24,17 +22,10 @@ TEST_SEED = 99
 LEAST_EXACT = 0.95
 
 
-class Timing(Row):
+class Timing(LayersRow):
     """8 units, 64 fresh sequences an update, Adam at 0.03 decayed linearly to 0, gradients clipped to 1."""
 
     title = "Timing task, intervals of 10 to 20 steps: LSTM with and without peepholes"
-
-    def upload(self, client: Client) -> None:
-        """Upload nothing: sequences are drawn as they are needed."""
-
-    def variants(self) -> Mapping[str, Mapping[str, JsonValue]]:
-        """Return none: layers are trained, no models."""
-        return {}
 
     def report(self, client: Client, cards: Cards) -> Report:
         """Return the share of fresh sequences in which the network fires at the right step and at no other."""
