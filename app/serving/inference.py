@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from contextlib import suppress
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -14,12 +15,10 @@ from app.serving.tickets import ClientLeft, Ticket
 from models.contract.config import Options
 from models.contract.errors import VerbNotFound
 from models.contract.findings import validation_error
-from models.contract.task import Arrays, Call, Codec, Prediction, Verb
+from models.contract.task import Arrays, Call, Prediction, Verb
 
-
-@dataclass(frozen=True)
-class _Done:
-    predictions: Sequence[Prediction]
+StepT = TypeVar("StepT")
+ResultT = TypeVar("ResultT")
 
 
 def find_verb(endpoint: Endpoint, name: str) -> Verb:
@@ -73,27 +72,25 @@ async def predict(
     outputs: Arrays | None = None
     try:
         while True:
-            step = await loop.run_in_executor(executor, _advance, codec, outputs)
-            if isinstance(step, _Done):
-                return step.predictions
+            step = await loop.run_in_executor(executor, advance, codec, outputs)
+            if not isinstance(step, Call):
+                return step
             if ticket.left():
                 raise ClientLeft
             outputs = await endpoint.run(step.part, step.arrays, ticket)
     finally:
-        _close(codec)
+        close(codec)
 
 
-def _advance(codec: Codec, outputs: Arrays | None) -> Call | _Done:
-    """Let the codec think until it wants a part run, or has the predictions."""
+def advance(codec: Generator[StepT, Arrays, ResultT], outputs: Arrays | None) -> StepT | ResultT:
+    """Let a codec think until it wants a part run, has something to tell, or returns; called in a thread."""
     try:
         return next(codec) if outputs is None else codec.send(outputs)
     except StopIteration as stop:
-        return _Done(stop.value)
+        return stop.value
 
 
-def _close(codec: Codec) -> None:
-    try:
+def close(codec: Generator[object, Arrays, object]) -> None:
+    """Abandon a codec. Cancelled while a thread computes, it cannot be closed now, and goes when the thread is done."""
+    with suppress(ValueError):
         codec.close()
-    except ValueError:
-        # Cancelled while a thread computes: the generator cannot be closed now, and goes when the thread is done.
-        return

@@ -9,17 +9,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from concurrent.futures import Executor
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Self
 
 import orjson
 from pydantic import BaseModel
 from starlette.types import Send
 
+from app.serving import inference
 from app.serving.endpoints import Endpoint
 from app.serving.tickets import ClientLeft, Ticket
 from models.contract.errors import LecternError
-from models.contract.task import Arrays, Call, Piece, Prediction, Stream, StreamCodec
+from models.contract.task import Arrays, Call, Piece, Stream, StreamCodec
 
 HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -77,7 +78,7 @@ async def _events(endpoint: Endpoint, codec: StreamCodec, ticket: Ticket, execut
     outputs: Arrays | None = None
     try:
         while True:
-            step = await loop.run_in_executor(executor, _advance, codec, outputs)
+            step = await loop.run_in_executor(executor, inference.advance, codec, outputs)
             if ticket.left():
                 raise ClientLeft
             match step:
@@ -92,16 +93,7 @@ async def _events(endpoint: Endpoint, codec: StreamCodec, ticket: Ticket, execut
                     yield _event("prediction", answer)
                     return
     finally:
-        # Cancelled while a thread computes, the generator cannot be closed now, and goes when the thread is done.
-        with suppress(ValueError):
-            codec.close()
-
-
-def _advance(codec: StreamCodec, outputs: Arrays | None) -> Call | Piece | Prediction:
-    try:
-        return next(codec) if outputs is None else codec.send(outputs)
-    except StopIteration as stop:
-        return stop.value
+        inference.close(codec)
 
 
 def _event(name: str, data: Mapping[str, object]) -> bytes:
