@@ -137,11 +137,14 @@ class Exchange:
 
     @property
     def message_event(self) -> Exchange:
-        """What uvicorn sets when a connection is lost; nobody waits for it here."""
+        """What uvicorn sets when a connection is lost."""
         return self
 
     def set(self) -> None:
-        """Do nothing."""
+        """End at once if the client has left before its body was whole; whatever is computed ends by itself."""
+        if self.disconnected and self.more_body and not self.response_complete:
+            self._whole()
+            self._end(problems.CLIENT_LEFT, "client_left")
 
     def admit(self) -> bool:
         """Return whether the request is answered here; refuse at once what its headers forbid."""
@@ -177,9 +180,7 @@ class Exchange:
 
     def complete(self) -> None:
         """Ask the model, now that the body is whole."""
-        self.more_body = False
-        if self._slow is not None:
-            self._slow.cancel()
+        self._whole()
         services, endpoint, ticket = self._services, self._endpoint, self._ticket
         if services.default_timeout:
             ticket.deadline = self._started + services.default_timeout
@@ -189,6 +190,12 @@ class Exchange:
             endpoint.submit(asked.part, asked.arrays, ticket, self._computed)
         except Exception as error:  # noqa: BLE001 - told apart there
             self._fail(error)
+
+    def _whole(self) -> None:
+        """Wait for no more of the body."""
+        self.more_body = False
+        if self._slow is not None:
+            self._slow.cancel()
 
     def _computed(self, result: Outputs | Exception) -> None:
         if isinstance(result, Exception):

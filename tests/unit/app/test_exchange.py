@@ -217,6 +217,15 @@ async def test_a_client_that_leaves_is_counted_and_costs_no_run(
     assert endpoint.in_flight == 0
 
 
+async def test_a_client_that_leaves_within_its_body_is_let_go_at_once(asked: Asked) -> None:
+    """Nothing is kept of it until the body's time is over."""
+    _, writer = await asyncio.open_connection("127.0.0.1", asked.port)
+    writer.write(request()[:-5])
+    await asyncio.sleep(0.05)
+    writer.transport.abort()
+    await _until(lambda: asked.direct == 1)
+
+
 @pytest.mark.parametrize("overrides", [{"max_queue_size": 1}])
 async def test_a_full_queue_refuses_before_the_body(asked: Asked, services: Services) -> None:
     """On the headers, with the time to come back; the rest of the body is read and thrown away."""
