@@ -100,7 +100,7 @@ def _sides(data: Content) -> tuple[ServedModel, dict[str, Run]]:
         del part
         return opened(arrays)
 
-    model = ServedModel("m", "sequence_tagger", {}, data.meta, family.assets(), {"tagger": export.signature})
+    model = ServedModel("m", "sequence_tagger", {}, data.meta, family.assets(module), {"tagger": export.signature})
     return model, {"served": served, "eager": eager}
 
 

@@ -145,8 +145,9 @@ class Family(ABC, Generic[ConfigT, BatchT]):
     def example(self, part: str, sizes: Mapping[str, int], generator: torch.Generator) -> tuple[Tensor, ...]:
         """Return inputs of ``part`` in the dataset's own scale, with symbolic axes of the given ``sizes``."""
 
-    def assets(self) -> dict[str, object]:
-        """Return what the codec needs beside the dataset's facts, as JSON; call after training."""
+    def assets(self, module: nn.Module) -> dict[str, object]:
+        """Return what the codec needs beside the dataset's facts and the parts of the trained ``module``, as JSON."""
+        del module
         return {}
 
 

@@ -119,7 +119,7 @@ def publish(finished: Finished, exported: Exported, claim: Claim, versions: Vers
         family=spec.name,
         config=request.config,
         meta=record.meta,
-        assets=finished.run.family.assets(),
+        assets=finished.run.family.assets(finished.run.module),
         signatures={name: part.signature for name, part in parts.items()},
     )
     metrics = _score(finished, served, {name: part.served.run for name, part in exported.parts.items()})

@@ -78,12 +78,17 @@ class Bench:
         yield from (examples.take(torch.arange(BATCH) + BATCH * index) for index in range(count))
 
     @cached_property
-    def exports(self) -> dict[str, Export]:
-        """The parts of a module that was trained for a few steps."""
+    def trained(self) -> torch.nn.Module:
+        """A module that was trained for a few steps."""
         module, learner = self.start(self.train, epochs=1)
         for batch in self.batches(STEPS):
             learner.step(batch)
-        return self.family.export(module)
+        return module
+
+    @cached_property
+    def exports(self) -> dict[str, Export]:
+        """The parts of the trained module."""
+        return self.family.export(self.trained)
 
     @cached_property
     def served(self) -> ServedModel:
@@ -93,7 +98,7 @@ class Bench:
             family=self.name,
             config=self.family.config.model_dump(mode="json"),
             meta=self.content.meta,
-            assets=json.loads(json.dumps(self.family.assets())),
+            assets=json.loads(json.dumps(self.family.assets(self.trained))),
             signatures={part: export.signature for part, export in self.exports.items()},
         )
 

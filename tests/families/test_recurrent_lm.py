@@ -71,7 +71,7 @@ def _served(family: RecurrentLmFamily, module: RecurrentLm) -> tuple[ServedModel
             outputs = parts[part](*tensors)
         return {item.name: value.numpy() for item, value in zip(signatures[part].outputs, outputs, strict=True)}
 
-    return ServedModel("m", "recurrent_lm", {}, family.meta, family.assets(), signatures), run
+    return ServedModel("m", "recurrent_lm", {}, family.meta, family.assets(module), signatures), run
 
 
 def _asked(family: RecurrentLmFamily, module: RecurrentLm, verb: str, **request: object) -> list[Any]:
@@ -90,7 +90,7 @@ def test_streams_read_the_text_in_order(window: int, streams: int) -> None:
     examples = _streams(family, TEXT)
     whole = examples.take(torch.arange(len(examples)))
     mask = torch.ones_like(whole.tokens, dtype=torch.bool) if whole.mask is None else whole.mask
-    encoding = TextEncoding.of(family.assets())
+    encoding = TextEncoding.of(family.assets(torch.nn.Identity()))
     text = encoding.encode("".join(f"{line}\n" for line in TEXT))
     assert whole.targets[mask].tolist() == text.tolist()
     assert whole.tokens[mask].tolist() == encoding.encode("\n").tolist() + text.tolist()[:-1]

@@ -46,7 +46,7 @@ def _family(train: Mapping[str, Array], **config: object) -> SequenceClassifierF
 
 def _asked(family: SequenceClassifierFamily, module: torch.nn.Module, inputs: list[object]) -> list[Any]:
     graph, signature = Classifier(module).eval(), SPEC.parts["classifier"]
-    model = ServedModel("m", "sequence_classifier", {}, family.meta, family.assets(), {"classifier": signature})
+    model = ServedModel("m", "sequence_classifier", {}, family.meta, family.assets(module), {"classifier": signature})
 
     def run(_: str, arrays: Arrays) -> Arrays:
         with torch.no_grad():

@@ -105,7 +105,8 @@ def served(run: Run, data: Content) -> tuple[ServedModel, Any]:
     example = run.family.example("tagger", traced_sizes(export.signature), generator)
     opened = EXPORTERS["onnx"].open(write("tagger", export, "onnx", example), export.signature)
     check_parity("tagger", export, "onnx", opened, run.family, generator)
-    model = ServedModel("m", "sequence_tagger", {}, data.meta, run.family.assets(), {"tagger": export.signature})
+    assets, signatures = run.family.assets(run.module), {"tagger": export.signature}
+    model = ServedModel("m", "sequence_tagger", {}, data.meta, assets, signatures)
 
     def runs(part: str, arrays: Arrays) -> Arrays:
         assert part == "tagger"
@@ -229,7 +230,8 @@ def test_tagger_that_would_look_at_nothing_is_refused(config: dict[str, object],
 def _as_trained(run: Run, data: Content) -> tuple[ServedModel, Split, Callable[[str, Arrays], Arrays]]:
     """Return the model, its test part, and what runs the trained module itself."""
     (export,) = run.family.export(run.module.eval()).values()
-    model = ServedModel("m", "sequence_tagger", {}, data.meta, run.family.assets(), {"tagger": export.signature})
+    assets, signatures = run.family.assets(run.module), {"tagger": export.signature}
+    model = ServedModel("m", "sequence_tagger", {}, data.meta, assets, signatures)
     names = [item.name for item in export.signature.inputs]
 
     def runs(part: str, arrays: Arrays) -> Arrays:

@@ -106,8 +106,9 @@ class SequenceClassifierFamily(SingleLoss[SequenceClassifierConfig, Texts]):
         tokens = torch.randint(len(self._encoding), (batch, time), generator=generator)
         return tokens, torch.randint(1, time + 1, (batch,), generator=generator)
 
-    def assets(self) -> dict[str, object]:
+    def assets(self, module: nn.Module) -> dict[str, object]:
         """Return how texts are cut, the vocabulary, and how much of a text is read."""
+        del module
         return {**self._encoding.assets(), "longest": self.config.longest}
 
     @property

@@ -105,8 +105,9 @@ class RecurrentLmFamily(SingleLoss[RecurrentLmConfig, Windows]):
         width = RecurrentLm(self.config, size, torch.Generator()).state_size
         return (*tokens, lengths, torch.rand(batch, width, generator=generator) * 2 - 1)
 
-    def assets(self) -> dict[str, object]:
+    def assets(self, module: nn.Module) -> dict[str, object]:
         """Return how texts are cut, and the vocabulary."""
+        del module
         return self._encoding.assets()
 
 

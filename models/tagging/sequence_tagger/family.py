@@ -65,7 +65,6 @@ class SequenceTaggerFamily(SingleLoss[SequenceTaggerConfig, Batch]):
         self._vectors: tuple[list[str], Array] | None = None
         self._rare: Array | None = None
         self._encoding: Encoding | None = None
-        self._exported: Chain | None = None
 
     def study(self, train: Split, further: Mapping[str, Content]) -> None:
         """Find words, affixes, letters and sparse features of ``train``, and the given vectors."""
@@ -145,7 +144,6 @@ class SequenceTaggerFamily(SingleLoss[SequenceTaggerConfig, Batch]):
         inputs = tuple(item for item in promised.inputs if item.name in self._inputs())
         signature = PartSignature(inputs=inputs, outputs=promised.outputs)
         assert isinstance(module, Tagger)
-        self._exported = self._chain(module)
         return {"tagger": Export(onnx_twin(module), signature, reference=module)}
 
     def example(self, part: str, sizes: Mapping[str, int], generator: torch.Generator) -> tuple[Tensor, ...]:
@@ -170,10 +168,10 @@ class SequenceTaggerFamily(SingleLoss[SequenceTaggerConfig, Batch]):
             found["features"] = drawn(known.features, rows, time, width) * real.unsqueeze(2)
         return tuple(found[name] for name in self._inputs())
 
-    def assets(self) -> dict[str, object]:
-        """Return vocabularies, tags and the scores of their chain, those of the module that was exported last."""
-        chain = self._exported
-        assert chain is not None, "export comes first"
+    def assets(self, module: nn.Module) -> dict[str, object]:
+        """Return vocabularies, tags and the scores of their chain."""
+        assert isinstance(module, Tagger)
+        chain = self._chain(module)
         return {
             "encoding": self._known().record(),
             "tags": list(self._tags),

@@ -54,7 +54,8 @@ class SpellerFamily(OverImages[SpellerConfig], SingleLoss[SpellerConfig, dict[st
         state = torch.rand(sizes["batch"], self.config.hidden, generator=generator) * 2 - 1
         return state, torch.randint(len(self._alphabet()) + 1, (sizes["batch"],), generator=generator)
 
-    def assets(self) -> dict[str, object]:
+    def assets(self, module: nn.Module) -> dict[str, object]:
+        del module
         return {"alphabet": self._alphabet(), "longest": max(map(len, self.classes)) + 1}
 
     def _alphabet(self) -> str:
