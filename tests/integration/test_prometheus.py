@@ -35,8 +35,8 @@ SCRAPES = """
 global: {{scrape_interval: 2s, scrape_timeout: 2s}}
 scrape_configs: [{{job_name: lectern, static_configs: [{{targets: ["127.0.0.1:{port}"]}}]}}]
 """
-BUSY_LAYERS = 12
-"""Makes a run take milliseconds, so that latencies are those of a queue and not of the client's own work."""
+BUSY_LAYERS = 60
+"""Makes a run take some ten milliseconds, so that latencies are those of a queue and not of the two on the wire."""
 
 LOAD_SECONDS, SHARE_OF_CAPACITY = 25.0, 0.5
 CLOSE = 0.1
