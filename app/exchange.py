@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, cast
 
 import httptools
@@ -23,10 +23,12 @@ from app.access.guard import AccessGuard, Refused
 from app.dependencies import Services, ServicesByProject
 from app.limits import Bound, too_slow
 from app.routes import inference
+from app.serving.batching import too_many
 from app.serving.endpoints import Endpoint
 from app.serving.oip import requests
 from app.serving.runs import Outputs
 from app.serving.tickets import ClientLeft, Ticket
+from app.shedding import Served, Shedding
 from app.telemetry import RequestTelemetry
 from models.contract.errors import LecternError, Overloaded
 
@@ -48,13 +50,19 @@ class Direct:
     """What the connections of one gateway answer by themselves."""
 
     def __init__(
-        self, telemetry: RequestTelemetry, guard: AccessGuard, bound: Bound, projects: ServicesByProject
+        self,
+        telemetry: RequestTelemetry,
+        guard: AccessGuard,
+        bound: Bound,
+        projects: ServicesByProject,
+        shedding: Shedding,
     ) -> None:
-        """Answer within ``bound`` what ``guard`` lets in."""
+        """Answer within ``bound`` what ``guard`` lets in and ``shedding`` does not refuse."""
         self.telemetry = telemetry
         self.guard = guard
         self.bound = bound
         self.projects = projects
+        self.shedding = shedding
         self._path = lru_cache(KNOWN_PATHS)(_path)
 
     def begins(self, connection: BoundedProtocol, *, keep_alive: bool) -> bool:
@@ -72,6 +80,7 @@ class Direct:
             or not length.isdigit()
             or len(length) > LONGEST_LENGTH
             or int(length) > inference.PARSED_INLINE_BYTES
+            or connection.flow.write_paused  # its client sends and does not read
         ):
             return False
         before = connection.cycle
@@ -87,7 +96,6 @@ class Exchange:
     """One request and its answer. In uvicorn's eyes the cycle of its connection; lives on the event loop."""
 
     __slots__ = (
-        "_asked",
         "_body",
         "_connection",
         "_direct",
@@ -108,7 +116,6 @@ class Exchange:
 
     _endpoint: Endpoint
     _services: Services
-    _asked: requests.Asked
 
     def __init__(
         self,
@@ -159,6 +166,8 @@ class Exchange:
                 scope["grant"] = grant  # nothing is counted twice
                 return False
             self._endpoint = endpoint
+            if self._direct.shedding.turns.late():
+                raise too_many(endpoint.statistics)
             endpoint.admit()
         except Overloaded as error:
             status, headers, content = _overloaded(error.detail)
@@ -186,8 +195,8 @@ class Exchange:
             ticket.deadline = self._started + services.default_timeout
         endpoint.begin(ticket)
         try:
-            asked = self._asked = inference.read(endpoint, self._headers, self._body, ticket)
-            endpoint.submit(asked.part, asked.arrays, ticket, self._computed)
+            asked = inference.read(endpoint, self._headers, self._body, ticket)
+            endpoint.submit(asked.part, asked.arrays, ticket, partial(self._computed, asked))
         except Exception as error:  # noqa: BLE001 - told apart there
             self._fail(error)
 
@@ -197,12 +206,12 @@ class Exchange:
         if self._slow is not None:
             self._slow.cancel()
 
-    def _computed(self, result: Outputs | Exception) -> None:
+    def _computed(self, asked: requests.Asked, result: Outputs | Exception) -> None:
         if isinstance(result, Exception):
             self._fail(result)
             return
         try:
-            content, extra = inference.written(self._endpoint, self._asked, result, self._headers, self._ticket)
+            content, extra = inference.written(self._endpoint, asked, result, self._headers, self._ticket)
         except Exception as error:  # noqa: BLE001 - told apart there
             self._fail(error)
         else:
@@ -256,12 +265,17 @@ class Exchange:
 
     def _end(self, status: int, outcome: str) -> None:
         self.response_complete = True
+        connection = self._connection
         seconds = time.perf_counter() - self._started
         endpoint: Endpoint | None = getattr(self, "_endpoint", None)
         if endpoint is not None:
             endpoint.answered(self._ticket, "infer", outcome, seconds)
+            served = connection.served
+            if served is None or served.path is not self._path or served.endpoint() is not endpoint:
+                connection.served = Served.of(connection.url, self._path, endpoint)
+            del self._endpoint  # an idle connection keeps its last exchange, but no model in memory
+        self._body = b""
         self._direct.telemetry.answered(self._path.path, "POST", status, seconds)
-        connection = self._connection
         if not self.keep_alive and not connection.transport.is_closing():
             connection.transport.close()
         connection.on_response_complete()

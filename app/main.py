@@ -33,9 +33,11 @@ from app.listening import url_of
 from app.projects import Projects, Shared, ended
 from app.reading import Readings
 from app.routes import datasets, families, health, inference, jobs, models, oip
+from app.serving.endpoints import FULL_RUNS
 from app.serving.runtimes.onnx import OnnxRuntime
 from app.serving.runtimes.torchscript import TorchScriptRuntime
 from app.settings import GatewaySettings
+from app.shedding import Shedding, Turns
 from app.telemetry import Merging, Metrics, RequestTelemetry
 from models.artifacts.store import ArtifactStore
 from models.catalog import Catalog
@@ -102,7 +104,9 @@ def create_app(settings: GatewaySettings, merging: Merging | None = None) -> Fas
         Rates(settings.rate_per_second, settings.rate_burst),
     )
     app.front = RequestTelemetry(guarded, shared.metrics, debug=settings.log_level == "DEBUG")
-    app.direct = Direct(app.front, guarded, limits.json, projects)
+    # What is read in the middle of a turn waits for the rest of it, and perhaps for half of the next.
+    turns = Turns(settings.max_queue_wait_microseconds / 2e6, FULL_RUNS * settings.max_batch_size)
+    app.direct = Direct(app.front, guarded, limits.json, projects, Shedding(turns, app.front))
     # Routes are tried in order, and that takes longer than a small prediction: the frequent ones come first.
     app.router.routes[:0] = inference.routes
     for module in (oip, jobs, models, datasets, families, health):

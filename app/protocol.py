@@ -12,6 +12,7 @@ import asyncio
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.exchange import Direct, Exchange
+from app.shedding import Served
 
 HEADER_LIMIT_BYTES = 2**16
 """Bytes of one request's headers that come after the piece in which they began, itself of 256 KiB at most."""
@@ -31,6 +32,9 @@ class BoundedProtocol(HttpToolsProtocol):
     _kept_bytes = 0
     _closing: asyncio.TimerHandle | None = None
     _direct: Direct | None = None
+    _between_requests = True
+    served: Served | None = None
+    """What was answered last, if it was a plain prediction."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
@@ -45,6 +49,12 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read a piece; close when headers, or the trailers of a body, have become too many or take too long."""
+        direct = self._direct
+        if direct is not None:
+            direct.shedding.turns.reads()
+            served = self.served
+            if served is not None and self._between_requests and direct.shedding.refuses(self, served, data):
+                return
         self._progressed = False
         super().data_received(data)
         self._kept_bytes = 0 if self._progressed else self._kept_bytes + len(data)
@@ -60,6 +70,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin with headers."""
         self._in_headers = self._progressed = True
+        self._between_requests = False
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -85,7 +96,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """End a request that was read to its end."""
-        self._progressed = True
+        self._progressed = self._between_requests = True
         self._stay()
         cycle = self.cycle
         if not isinstance(cycle, Exchange):
@@ -98,6 +109,11 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.cycle.response_complete and self.cycle.more_body:
             self._close_in(LINGER_SECONDS)
         super().on_response_complete()
+
+    @property
+    def closes(self) -> bool:
+        """Whether the next answer is the last one, as the gateway stops."""
+        return any(name == b"connection" for name, _ in self.server_state.default_headers)
 
     def _answering(self) -> bool:
         return bool(self.cycle) and not self.cycle.response_complete

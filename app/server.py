@@ -27,6 +27,10 @@ KEPT_SECONDS = 1.0
 """How long a connection that is kept open may stay idle while the server stops: the next answer on it says
 ``Connection: close``. Closed at once, it could be closed just when its client sends a request."""
 
+KEEP_ALIVE_SECONDS = 75
+"""How long a connection may be idle. Proxies and balancers keep theirs for 60 seconds; who closes first must be the one
+who sends requests, or now and then one is sent on a connection that is being closed."""
+
 POLL_SECONDS = 0.02
 
 ACCEPTED_AT_A_TIME = 32
@@ -66,6 +70,7 @@ class Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 ws="none",  # nothing speaks WebSocket yet, and loading its library takes 3 MB
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=grace_seconds,
                 backlog=BACKLOG,
             )

@@ -69,7 +69,7 @@ class GatewaySettings(BaseSettings):
         default=50_000,
         ge=0,
         le=3_600_000_000,
-        description="While a request takes longer, no more than four full runs may be on their way; 0 is any time.",
+        description="While requests wait longer, those beyond four full runs are refused; 0 is any time.",
     )
     default_timeout_microseconds: int = Field(
         default=0, ge=0, le=3_600_000_000, description="Time for a prediction that names none; 0 is any time."

@@ -60,13 +60,18 @@ class Endpoint:
         Raises:
             Overloaded: as many as may wait are on their way, or a part's queue is full.
         """
+        if self.crowded:
+            raise too_many(self.statistics)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether one more request would be too many."""
         limits, count = self.limits, len(self._under_way)
-        if (
+        return (
             count >= limits.queue_size
             or (count >= FULL_RUNS * limits.batch_size and self._is_slow())
             or any(batcher.full for batcher in self._batchers.values())
-        ):
-            raise too_many(self.statistics)
+        )
 
     @property
     def in_flight(self) -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 import socket
+import weakref
 from collections.abc import AsyncIterator, Callable
 
 import numpy as np
@@ -21,6 +23,7 @@ from app.protocol import BoundedProtocol
 from app.serving import registry
 from app.serving.batching import Batcher
 from app.serving.tickets import Ticket
+from app.shedding import Turns
 from unit.app.publishing import Publisher
 
 PATH = "/v2/models/tiny/infer"
@@ -260,6 +263,47 @@ async def test_slow_answers_make_a_queue_shorter(asked: Asked, services: Service
     assert (await asked.ask(request())).startswith(b"HTTP/1.1 200 ")
 
 
+async def test_what_is_refused_unread_is_answered_as_the_rest(
+    asked: Asked, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its own id, counted like any other, and the connection goes on; another request than the last is read."""
+    (endpoint,) = services.registry.endpoints()
+    sent, other = request(X_Request_Id="mine"), request(path="/v2/models/tiny/versions/1/infer")
+    reader, writer = await asyncio.open_connection("127.0.0.1", asked.port)
+    writer.write(sent)
+    assert b" 200 OK" in await _answers(reader, 1)
+    with monkeypatch.context() as patched:
+        patched.setattr(Turns, "late", lambda _: True)
+        read = await asked.ask(sent)
+        writer.write(sent)
+        unread = await _answers(reader, 1)
+        assert asked.direct == 2, "the second of this connection was none of an exchange's"
+        writer.write(other)
+        assert b" 429 " in await _answers(reader, 1)
+        assert asked.direct == 3
+    assert unread.startswith(b"HTTP/1.1 429 ")
+    assert b"x-request-id: mine\r\n" in unread
+    assert _lines(OWN.sub(b"", unread)) == _lines(OWN.sub(b"", read))
+    assert endpoint.statistics.fail.count == 3
+    writer.write(sent)
+    assert b" 200 OK" in await _answers(reader, 1)
+    writer.close()
+
+
+async def test_an_unloaded_version_is_not_kept_by_a_connection(asked: Asked, services: Services) -> None:
+    """That asked it last and stays open."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", asked.port)
+    writer.write(request())
+    assert b" 200 OK" in await _answers(reader, 1)
+    (endpoint,) = services.registry.endpoints()
+    gone = weakref.ref(endpoint)
+    del endpoint
+    services.registry.unload("tiny")
+    gc.collect()
+    assert gone() is None
+    writer.close()
+
+
 @pytest.mark.parametrize("overrides", [{"body_seconds": 0.1}])
 async def test_a_body_that_takes_too_long_is_refused(asked: Asked) -> None:
     """And its connection is closed."""
@@ -300,6 +344,12 @@ async def _answers(reader: asyncio.StreamReader, count: int) -> bytes:
         assert length
         found += head + await asyncio.wait_for(reader.readexactly(int(length[1])), SECONDS)
     return found
+
+
+def _lines(answer: bytes) -> list[bytes]:
+    """Return head and body; headers have no order."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return [*sorted(head.split(b"\r\n")), body]
 
 
 async def _until(true: Callable[[], bool]) -> None:

@@ -1,0 +1,143 @@
+"""What is refused unread while more comes than can be answered.
+
+Small predictions are computed on the event loop as they come, so no queue of ours grows when there are too many: they
+wait in their sockets, and a turn of the loop, which takes what has come by then, gets long. When turns have been long
+for a while, only what is read early in one is answered. A refusal that is parsed, admitted and answered like any
+request costs half a small prediction, so at twice the rate that can be served hardly anything would be left to serve
+with; on a connection whose last request was for the same model, one is told from its bytes and costs a tenth.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+from weakref import ReferenceType, ref
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from app import problems
+from app.routes import inference
+from app.serving.batching import too_many
+from app.serving.endpoints import Endpoint
+from models.contract.errors import Overloaded
+
+if TYPE_CHECKING:
+    from app.protocol import BoundedProtocol
+    from app.telemetry import RequestTelemetry
+
+PATIENCE_SECONDS = 0.1
+"""So long turns may be long before anything is refused: a burst is no overload."""
+
+STATUS = 429
+TOLD = re.compile(
+    rb"\r\n(content-length|connection|expect|transfer-encoding|upgrade|x-request-id)[ \t]*:[ \t]*([^\r\n]*)",
+    re.IGNORECASE,
+)
+"""The headers that say where a request ends, what else is to be done, and its id."""
+
+KEPT = {b"keep-alive", b""}
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+class Turns:
+    """The turns of the event loop: how long this one takes, and since when all of them took long."""
+
+    def __init__(self, longest_seconds: float, least: int) -> None:
+        """Call those long that take more than ``longest_seconds``; with 0 none is. ``least`` are taken in any turn."""
+        self._longest = longest_seconds
+        self._least = least
+        self._read = 0
+        self._began = 0.0
+        self._long_since = 0.0
+
+    def late(self) -> bool:
+        """Return whether what is read now has waited for too long already; ``reads`` was called for it."""
+        if self._read <= self._least or not self._long_since:
+            return False
+        now = time.perf_counter()
+        return now - self._began > self._longest and self._long_since < now - PATIENCE_SECONDS
+
+    def reads(self) -> None:
+        """Learn that something is read in this turn."""
+        self._read += 1
+        if self._read == 1 and self._longest:
+            self._began = time.perf_counter()
+            asyncio.get_running_loop().call_soon(self._ended)  # after all that this turn reads
+
+    def _ended(self) -> None:
+        self._read = 0
+        if time.perf_counter() - self._began <= self._longest:
+            self._long_since = 0.0
+        elif not self._long_since:
+            self._long_since = self._began
+
+
+@dataclass(slots=True)
+class Served:
+    """The last request that a connection was answered: its first line, its path, and which version that was."""
+
+    line: bytes
+    path: inference.Path
+    endpoint: ReferenceType[Endpoint]
+
+    @classmethod
+    def of(cls, url: bytes, path: inference.Path, endpoint: Endpoint) -> Served:
+        """Remember a request; the version may be unloaded meanwhile."""
+        return cls(b"POST %b HTTP/1.1\r\n" % url, path, ref(endpoint))
+
+
+class Shedding:
+    """Refuses what comes too late in a turn, or to a version before which too many wait."""
+
+    def __init__(self, turns: Turns, telemetry: RequestTelemetry) -> None:
+        """Tell ``telemetry`` of what is refused."""
+        self.turns = turns
+        self._telemetry = telemetry
+
+    def refuses(self, connection: BoundedProtocol, served: Served, data: bytes) -> bool:
+        """Return whether ``data``, read between two requests, was one that may not be answered; then it is done."""
+        endpoint = served.endpoint()
+        if endpoint is None or not (self.turns.late() or endpoint.crowded) or not data.startswith(served.line):
+            return False
+        found = _whole(data)
+        if found is None or connection.flow.write_paused or connection.closes:
+            return False
+        request_id = self._telemetry.identified(found.get(b"x-request-id"))
+        error = too_many(endpoint.statistics)
+        head, content = _answer(error.detail, tuple(connection.server_state.default_headers))
+        connection.transport.write(b"%b%b\r\n\r\n%b" % (head, request_id.encode(), content))
+        endpoint.answered(None, "infer", error.code, 0.0)
+        self._telemetry.answered(served.path.path, "POST", STATUS, 0.0)
+        connection.on_response_complete()
+        return True
+
+
+def _whole(data: bytes) -> dict[bytes, bytes] | None:
+    """Return the headers that matter if ``data`` is one request, no less and no more, that asks for nothing special."""
+    end = data.find(b"\r\n\r\n")
+    told = TOLD.findall(data, 0, end)
+    found = {name.lower(): value for name, value in told}
+    length = found.get(b"content-length", b"")
+    if (
+        end < 0
+        or len(found) < len(told)
+        or not found.keys() <= {b"content-length", b"connection", b"x-request-id"}
+        or found.get(b"connection", b"").strip().lower() not in KEPT
+        or not length.isdigit()
+        or len(data) - end - 4 != int(length[:9])
+    ):
+        return None
+    return found
+
+
+@lru_cache(2)
+def _answer(detail: str, default: Headers) -> tuple[bytes, bytes]:
+    """Return the answer up to the request's id, and its body."""
+    response = problems.response(Overloaded(detail), {"path": "/v2"})
+    headers = (*default, *response.raw_headers, (b"x-request-id", b""))
+    lines = b"\r\n".join(b"%b: %b" % header for header in headers)
+    return STATUS_LINE[response.status_code] + lines, bytes(response.body)
