@@ -1,4 +1,4 @@
-"""Verbs about latents: ``sample`` draws them, ``interpolate`` walks between two, ``traverse`` along one dimension each."""
+"""Verbs about latents: ``sample`` draws them, ``interpolate`` and ``traverse`` walk through them."""
 
 from __future__ import annotations
 
