@@ -8,7 +8,7 @@ The trainer drives all of it (``workers/training.py``); nothing here knows of jo
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar, cast
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from models.contract.config import Options
-from models.contract.task import Split
+from models.contract.task import Arrays, Split
 from models.contract.tensors import PartSignature
 from models.contract.training import GradientTraining, Plan, TrainingOptions
 from models.data.kind import Content
@@ -25,6 +25,9 @@ ConfigT = TypeVar("ConfigT", bound=Options)
 BatchT = TypeVar("BatchT")
 
 Metrics = Mapping[str, Tensor | float]
+RunPart = Callable[[str, Arrays], Arrays]
+"""Runs an exported part, by name, as the gateway does."""
+
 State = dict[str, object]
 """Nested dicts and lists of tensors, numbers, strings and None: what ``torch.load`` reads with weights only."""
 
@@ -71,6 +74,11 @@ class Learner(ABC, Generic[BatchT]):
     @abstractmethod
     def step(self, batch: BatchT) -> Metrics:
         """Learn from ``batch`` and return its metrics; ``loss`` in nats where there is one."""
+
+    def remarks(self, means: Mapping[str, float]) -> Sequence[str]:
+        """Return what the job's log should say of an epoch with these ``means`` of the metrics; by default nothing."""
+        del means
+        return ()
 
     @abstractmethod
     def state(self) -> State:
@@ -144,6 +152,20 @@ class Family(ABC, Generic[ConfigT, BatchT]):
     @abstractmethod
     def example(self, part: str, sizes: Mapping[str, int], generator: torch.Generator) -> tuple[Tensor, ...]:
         """Return inputs of ``part`` in the dataset's own scale, with symbolic axes of the given ``sizes``."""
+
+    def report(self, module: nn.Module, splits: Mapping[str, Split], run: RunPart) -> dict[str, dict[str, float]]:
+        """Return further scores for the model card, by group, computed once at the end of a job; by default none.
+
+        What :meth:`evaluate` has no time or data for after each epoch: scores that need the training split or a network
+        to measure with, and the baselines to be read beside them.
+
+        Args:
+            module: the trained module, on the CPU; its baselines may be drawn anew with :meth:`build`.
+            splits: all splits of the dataset.
+            run: runs the exported parts; what is scored is what is served.
+        """
+        del module, splits, run
+        return {}
 
     def assets(self, module: nn.Module) -> dict[str, object]:
         """Return what the codec needs beside the dataset's facts and the parts of the trained ``module``, as JSON."""

@@ -99,9 +99,10 @@ def work(claim: Claim, settings: WorkerSettings, stop: Stop) -> bool:
 class _Reporter:
     """Tells the job's record how the training goes."""
 
-    def __init__(self, claim: Claim, checkpoints: Checkpoints) -> None:
+    def __init__(self, claim: Claim, checkpoints: Checkpoints, run: Run) -> None:
         self._claim = claim
         self._checkpoints = checkpoints
+        self._run = run
 
     def progress(self, progress: Progress) -> None:
         self._claim.progress(progress)
@@ -109,6 +110,8 @@ class _Reporter:
     def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         self._claim.epoch(epoch, metrics)
         say(f"epoch {epoch}: " + ", ".join(f"{key} {value:.4f}" for key, value in metrics.items() if key != "epoch"))
+        for remark in self._run.learner.remarks(metrics):
+            say(remark)
 
     def checkpoint(self, state: State, step: int) -> None:
         try:
@@ -139,7 +142,7 @@ def _train(run: Run, claim: Claim, store: ArtifactStore, settings: WorkerSetting
     stop.can_save = True
     return train(
         run,
-        _Reporter(claim, checkpoints),
+        _Reporter(claim, checkpoints, run),
         resume=resume,
         should_stop=stop,
         checkpoint_seconds=settings.checkpoint_seconds,

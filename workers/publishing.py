@@ -214,4 +214,7 @@ def _score(finished: Finished, served: ServedModel, parts: Mapping[str, RunPart]
                     "from the trained model. The version was not published."
                 )
                 raise ParityFailed(message)
+    splits = finished.data.content.splits
+    for group, scores in finished.run.family.report(finished.run.module, splits, run).items():
+        metrics[group] = {**metrics.get(group, {}), **scores}
     return metrics

@@ -11,7 +11,8 @@ from models.classification.inputs import arrays_of
 from models.contract.errors import ValidationFailed
 from models.contract.task import Array, Prediction, ServedModel
 from models.data.images.facts import ImageFacts
-from models.pictures import Panel, diverging, grey, sheet, tiled
+from models.pictures.colours import diverging, grey
+from models.pictures.sheet import Panel, sheet, tiled
 
 
 def draw(model: ServedModel, inputs: Sequence[object], predictions: Sequence[Prediction]) -> bytes:
@@ -45,6 +46,6 @@ def _panels(facts: ImageFacts, image: Array, prediction: Prediction) -> list[Pan
     for name, kernels in explanation.get("kernels", {}).items():
         flat = diverging(kernels.reshape(-1, *kernels.shape[2:]))
         columns = kernels.shape[1] if kernels.shape[1] > 1 else None
-        title = " x ".join(map(str, np.shape(kernels)))  # the font has no ×
+        title = " × ".join(map(str, np.shape(kernels)))
         panels.append(Panel(f"{name} kernels, {title}", tiled(flat, columns)))
     return panels

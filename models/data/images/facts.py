@@ -1,4 +1,4 @@
-"""What families and codecs know of a dataset of labelled images, read from its ``meta``."""
+"""What families and codecs know of a dataset of images, labelled or not, read from its ``meta``."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from models.data.images.pixels import Wanted
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """Facts of a dataset of kind ``images``.
+    """Facts of a dataset of images.
 
     Attributes:
         shape: (height, width) or (height, width, channels).
-        classes: labels in the order of their indices.
+        classes: labels in the order of their indices; none where images have none.
         value_range: smallest and largest value a pixel can have.
         mean: mean of the training pixels.
         deviation: standard deviation of the training pixels.
@@ -38,7 +38,7 @@ class ImageFacts:
         low, high = facts["value_range"]
         return cls(
             shape=shape,
-            classes=tuple(facts["classes"]),
+            classes=tuple(facts.get("classes", ())),
             value_range=(float(low), float(high)),
             mean=float(facts["pixel_mean"]),
             deviation=float(facts["pixel_standard_deviation"]),

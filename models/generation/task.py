@@ -1,0 +1,103 @@
+"""Generation: images out of codes, and back, in six verbs; a family says in its spec which of them it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from typing import ClassVar, cast
+
+import numpy as np
+
+from models.contract.task import Array, Evaluation, Picture, Prediction, Query, ServedModel, Split, Task, Verb
+from models.generation.encoding import ENCODER, LIKELIHOOD, divergences, encode, reconstruct, score
+from models.generation.images import unit
+from models.generation.requests import (
+    Drawn,
+    Encoded,
+    InputsRequest,
+    InterpolateRequest,
+    Reconstructed,
+    SampleRequest,
+    Scored,
+    ScoreRequest,
+    Traversed,
+    TraverseRequest,
+)
+from models.generation.walking import INERT_ACTIVITY, interpolate, sample, traverse
+
+EVALUATION_BATCH = 250
+EVALUATION_SAMPLES = 256
+
+
+def _bare_image(data: bytes) -> InputsRequest:
+    return InputsRequest(inputs=(data,))
+
+
+def _bare_scored(data: bytes) -> ScoreRequest:
+    return ScoreRequest(inputs=(data,))
+
+
+def _as_it_is(model: ServedModel, request: SampleRequest) -> SampleRequest:
+    del model
+    return request
+
+
+def _drawn(model: ServedModel, request: object, predictions: Sequence[Prediction]) -> bytes:
+    from models.generation.picture import draw  # noqa: PLC0415 - keeps the gateway's start fast
+
+    return draw(model, request, predictions)
+
+
+PICTURE = Picture(complete=_as_it_is, draw=_drawn)
+BARE = ("image/png", "image/jpeg")
+
+
+class Generation(Task):
+    """Images like those of the training split."""
+
+    name = "generation"
+    headline = "elbo"
+    verbs: ClassVar[Mapping[str, Verb]] = {
+        "sample": Verb(SampleRequest, Drawn, sample, picture=PICTURE),
+        "encode": Verb(InputsRequest, Encoded, encode, media=dict.fromkeys(BARE, _bare_image)),
+        "reconstruct": Verb(
+            InputsRequest, Reconstructed, reconstruct, media=dict.fromkeys(BARE, _bare_image), picture=PICTURE
+        ),
+        "interpolate": Verb(InterpolateRequest, Reconstructed, interpolate, picture=PICTURE),
+        "traverse": Verb(TraverseRequest, Traversed, traverse, picture=PICTURE),
+        "score": Verb(ScoreRequest, Scored, score, media=dict.fromkeys(BARE, _bare_scored)),
+    }
+
+    def evaluation(self, model: ServedModel, split: Split) -> Evaluation:
+        """Encode and score ``split`` where the model can; else compare the mean of its samples with that of ``split``.
+
+        ``elbo`` = ``reconstruction`` − ``divergence`` in nats per image; ``active_dimensions`` are those that images
+        move (Burda et al. 2016, §5.2). ``pixel_distance`` is the mean distance of both mean images, in [0, 1].
+        """
+        if ENCODER in model.signatures and LIKELIHOOD in model.signatures:
+            return (yield from _scores(split))
+        predictions = yield Query("sample", SampleRequest(count=EVALUATION_SAMPLES))
+        drawn = np.mean([cast("Array", item["image"]) for item in predictions], axis=0, dtype=np.float64)
+        return {"pixel_distance": float(np.abs(drawn - unit(model, split["images"].mean(axis=0))).mean())}
+
+
+TASK = Generation()
+
+
+def _scores(split: Split) -> Generator[Query, Sequence[Prediction], dict[str, float]]:
+    means: list[object] = []
+    divergence, sums, count = 0.0, {"elbo": 0.0, "reconstruction": 0.0}, len(split["images"])
+    for begin in range(0, count, EVALUATION_BATCH):
+        inputs = tuple(split["images"][begin : begin + EVALUATION_BATCH].astype(np.float32))
+        found = yield Query("encode", InputsRequest(inputs=inputs))
+        means += [item["mean"] for item in found]
+        own = [divergences(np.asarray(item["mean"]), np.asarray(item["log_variance"])).sum() for item in found]
+        divergence += float(np.sum(own))
+        found = yield Query("score", ScoreRequest(inputs=inputs))
+        for name in sums:
+            sums[name] += sum(cast("float", item[name]) for item in found)
+    activity = np.var(np.array(means, np.float64), axis=0)
+    return {
+        **{name: total / count for name, total in sums.items()},
+        "divergence": divergence / count,
+        "active_dimensions": float((activity > INERT_ACTIVITY).sum()),
+    }

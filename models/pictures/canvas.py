@@ -1,0 +1,75 @@
+"""A white picture on which text and pixels are laid, and the PNG of it."""
+
+from __future__ import annotations
+
+import io
+from functools import lru_cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, cast
+
+from models.contract.task import Array
+
+if TYPE_CHECKING:
+    from PIL.ImageFont import FreeTypeFont
+
+MARGIN = 12
+LINE = 18
+FONT_PIXELS = 13
+BLACK = (0, 0, 0)
+GREY = (90, 90, 90)
+
+
+class Canvas:
+    """A picture in the making; coordinates are pixels from the left and the top."""
+
+    def __init__(self, width: int, height: int) -> None:
+        """Begin with white."""
+        from PIL import Image, ImageDraw  # noqa: PLC0415 - keeps the gateway's start fast
+
+        self._image = Image.new("RGB", (width, height), "white")
+        self._draw = ImageDraw.Draw(self._image)
+
+    def write(self, left: float, top: float, text: str, colour: tuple[int, int, int] = BLACK) -> None:
+        """Write one line of text."""
+        self._draw.text((left, top), text, colour, font=_font())
+
+    def write_upwards(self, left: int, bottom: int, text: str) -> None:
+        """Write one line of text that is read from below, its first letter at ``bottom``."""
+        from PIL import Image, ImageDraw  # noqa: PLC0415 - as above
+
+        width = text_width(text)
+        if width == 0:
+            return
+        line = Image.new("RGB", (width, LINE), "white")
+        ImageDraw.Draw(line).text((0, 0), text, BLACK, font=_font())
+        self._image.paste(line.transpose(Image.Transpose.ROTATE_90), (left, bottom - width))
+
+    def lay(self, left: int, top: int, pixels: Array) -> None:
+        """Lay (height, width) or (height, width, 3) uint8 down."""
+        from PIL import Image  # noqa: PLC0415 - as above
+
+        self._image.paste(Image.fromarray(pixels), (left, top))
+
+    def png(self) -> bytes:
+        """Return the picture."""
+        buffer = io.BytesIO()
+        self._image.save(buffer, "PNG")
+        return buffer.getvalue()
+
+
+def text_width(text: str) -> int:
+    """Return how many pixels a line of text is wide."""
+    return int(_font().getlength(text)) + 1 if text else 0
+
+
+def enlarged(pixels: Array, factor: int) -> Array:
+    """Return each pixel of (height, width[, 3]) as a square of ``factor`` × ``factor``."""
+    return cast("Any", pixels).repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+@lru_cache(1)
+def _font() -> FreeTypeFont:
+    """Return Noto Sans: words of people's own languages stand beside pictures, and Pillow's own font has ASCII."""
+    from PIL import ImageFont  # noqa: PLC0415 - as above
+
+    return ImageFont.truetype(str(files("fontpkg_noto_sans") / "files" / "NotoSans[wdth,wght].ttf"), FONT_PIXELS)

@@ -1,0 +1,92 @@
+"""Labelled pictures: what is laid where, that labels fit, and that letters beyond ASCII are drawn."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from models.contract.task import Array
+from models.pictures.canvas import LINE, Canvas, text_width
+from models.pictures.colours import SEQUENTIAL, diverging, grey, sequential
+from models.pictures.grid import Line, grid
+from models.pictures.heat_map import CELL_PIXELS, MOST_PIXELS, HeatMap, heat_maps
+
+MOST_SIDE = MOST_PIXELS + 500
+
+
+def _pixels(png: bytes) -> Array:
+    with Image.open(io.BytesIO(png)) as picture:
+        assert picture.format == "PNG"
+        return np.asarray(picture)
+
+
+def _written(text: str) -> Array:
+    canvas = Canvas(120, LINE)
+    canvas.write(0, 0, text)
+    return _pixels(canvas.png())
+
+
+def test_colours_have_their_ends_where_the_values_have_them() -> None:
+    values = np.array([0.0, 0.5, 1.0, 7.0])
+    assert sequential(values, 0, 1)[[0, 2, 3]].tolist() == SEQUENTIAL[[0, -1, -1]].tolist()
+    assert grey(values, 0, 1).tolist() == [0, 128, 255, 255]
+    assert diverging(np.array([-2.0, 0.0, 2.0])).tolist() == [[33, 102, 172], [247, 247, 247], [178, 24, 43]]
+
+
+@pytest.mark.parametrize("letter", ["ä", "ß", "é", "ñ", "ł", "ğ", "λ", "Я", "×"])
+def test_letters_beyond_ascii_are_drawn(letter: str) -> None:
+    """And not as the box that stands for what a font lacks."""
+    assert (_written(letter) != 255).any()
+    assert not np.array_equal(_written(letter), _written("\uffff"))
+
+
+def test_grid_has_every_tile_at_its_row_and_column() -> None:
+    """Each tile is of one brightness of its own: all are found, in order, at equal steps."""
+    shades = np.arange(20, 140, 20)
+    tiles = np.zeros((6, 4, 5, 3), np.uint8)
+    tiles[..., 0] = shades[:, None, None]
+    lines = [Line("first", tiles[:3]), Line("second", tiles[3:])]
+    pixels = _pixels(grid("a title", lines, ["-1", "0", "1"]))
+    found = [np.argwhere((pixels == [shade, 0, 0]).all(axis=2)) for shade in shades]
+    corners = np.array([places.min(axis=0) for places in found]).reshape(2, 3, 2)
+    sizes = {tuple(places.max(axis=0) - places.min(axis=0) + 1) for places in found}
+    assert sizes == {(56, 70)}
+    assert (corners[1, :, 0] - corners[0, :, 0]).tolist() == [58, 58, 58]
+    assert (corners[:, 1:, 1] - corners[:, :-1, 1]).tolist() == [[72, 72], [72, 72]]
+    assert corners[0, 0, 1] > text_width("second")
+
+
+def test_grid_takes_colours_and_no_labels() -> None:
+    tiles = np.zeros((1, 60, 60, 3), np.uint8)
+    tiles[..., 0] = 200
+    pixels = _pixels(grid("", [Line("", tiles)]))
+    assert (pixels == [200, 0, 0]).all(axis=2).sum() == 3600
+
+
+def test_heat_map_has_every_cell_at_its_place() -> None:
+    """Zeros are white, the one at (1, 2) is dark, and nothing else but the end of the scale is."""
+    values = np.zeros((2, 4))
+    values[1, 2] = 1.0
+    one = HeatMap("attention", values, ["ein", "Mädchen"], ["a", "girl", "runs", "."])
+    pixels = _pixels(heat_maps([one]))
+    dark = np.argwhere((pixels == SEQUENTIAL[-1]).all(axis=2))
+    cell = dark[dark[:, 0] < dark[:, 0].min() + CELL_PIXELS]
+    assert len(cell) == CELL_PIXELS**2
+    white = np.argwhere((pixels == SEQUENTIAL[0]).all(axis=2))
+    assert (cell.min(axis=0) - white.min(axis=0)).tolist() == [CELL_PIXELS, 2 * CELL_PIXELS]
+
+
+def test_heat_maps_stand_below_one_another() -> None:
+    one = HeatMap("a title that is wider than its map", np.ones((1, 1)), ["x"], ["y"])
+    single, double = (_pixels(heat_maps([one] * count)).shape for count in (1, 2))
+    assert double[1] == single[1] > text_width(one.title)
+    assert double[0] > 1.8 * single[0]
+
+
+def test_large_heat_maps_shrink_and_leave_their_labels_out() -> None:
+    labels = [f"word {index}" for index in range(600)]
+    pixels = _pixels(heat_maps([HeatMap("long", np.eye(600), labels, labels)]))
+    assert max(pixels.shape[:2]) < MOST_SIDE
