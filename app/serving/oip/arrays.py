@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from math import isfinite
-from struct import error as struct_error
-from struct import pack
 from typing import cast
 
 import numpy as np
@@ -51,24 +49,13 @@ def from_bytes(data: memoryview, shape: Sequence[int], wanted: TensorSignature, 
 
 
 def from_json(data: object, shape: Sequence[int], wanted: TensorSignature, pointer: str) -> Array:
-    """Return values, flat or nested as the shape says, as an array.
+    """Return values, flat or nested as the shape says, or a flat array of float64, as an array.
 
     Raises:
         ValidationFailed: a value is not of the datatype, or they are more, fewer or nested in another way.
     """
     pointer = f"{pointer}/data"
-    if not isinstance(data, list):
-        raise ValidationFailed.at(pointer, "must be a list of values")
-    values = cast("list[object]", data)
-    if wanted.dtype == "float32" and len(values) == math.prod(shape) and type(values[0]) in (float, int):
-        found = _floats(values)
-        if found is not None:
-            return found.reshape(shape)
-    _check_values(values, len(shape), wanted, pointer)
-    try:
-        found = np.asarray(values)
-    except (ValueError, OverflowError) as error:
-        raise ValidationFailed.at(pointer, "is ragged; send the values flat or nested as the shape says") from error
+    found = cast("Array", data) if isinstance(data, np.ndarray) else _listed(data, len(shape), wanted, pointer)
     if found.size != math.prod(shape) or (found.ndim > 1 and found.shape != tuple(shape)):
         raise ValidationFailed.at(pointer, f"has the shape {list(found.shape)}; {list(shape)} was announced")
     return _cast(found, np.dtype(wanted.dtype), pointer).reshape(shape)
@@ -81,13 +68,16 @@ def is_finite(values: Array) -> bool:
     return bool(np.isfinite(values).all())
 
 
-def _floats(values: list[object]) -> Array | None:
-    """Return flat numbers as float32, in less time than numpy takes; None if one of them is none, or too large."""
+def _listed(data: object, axes: int, wanted: TensorSignature, pointer: str) -> Array:
+    """Return a list, flat or nested to ``axes``, as numpy takes it."""
+    if not isinstance(data, list):
+        raise ValidationFailed.at(pointer, "must be a list of values")
+    values = cast("list[object]", data)
+    _check_values(values, axes, wanted, pointer)
     try:
-        found = np.frombuffer(pack(f"<{len(values)}f", *values), np.dtype("<f4"))
-    except (struct_error, OverflowError):
-        return None
-    return found if is_finite(found) else None
+        return np.asarray(values)
+    except (ValueError, OverflowError) as error:
+        raise ValidationFailed.at(pointer, "is ragged; send the values flat or nested as the shape says") from error
 
 
 def _check_values(values: list[object], axes: int, wanted: TensorSignature, pointer: str) -> None:
@@ -114,6 +104,6 @@ def _cast(values: Array, dtype: np.dtype[np.generic], pointer: str) -> Array:
             raise ValidationFailed.at(pointer, f"holds a number outside [{bounds.min}, {bounds.max}]")
     with np.errstate(over="ignore"):
         converted = values.astype(dtype)
-    if dtype.kind == "f" and not np.isfinite(converted).all():
+    if dtype.kind == "f" and not is_finite(converted.reshape(-1)):
         raise ValidationFailed.at(pointer, f"holds a number that is too large for {dtype.name}")
     return converted

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from app import json_text
 from app.schemas import OIP_REQUEST, OipInput, OipOutput, OipRequest
-from app.serving.oip import arrays, words
+from app.serving.oip import arrays, numbers, words
 from app.serving.sessions import LoadedModel
 from app.serving.tensors import check_shape
 from app.serving.tickets import DEFAULT_PRIORITY, LOWEST_PRIORITY
@@ -108,6 +108,8 @@ class Reader:
         self._parts = {name: _Part.of(name, signature) for name, signature in loaded.served.signatures.items()}
         self._largest_elements = largest_elements
         self._plans: dict[bytes, _Plan] = {}
+        taken = (tensor for part in self._parts.values() for tensor in part.inputs.values())
+        self._takes_floats = all(tensor.dtype.startswith("float") for tensor in taken)
 
     def read(self, body: bytes, json_bytes: int | None) -> Asked:
         """Return what a body asks for; ``json_bytes`` of it are the JSON object if tensors follow it.
@@ -126,7 +128,7 @@ class Reader:
         return self._read(text, tensors, started) if plan is None else _planned(plan, tensors, started)
 
     def _read(self, text: bytes, tensors: memoryview, started: float) -> Asked:
-        request = _validated(json_text.parse(text))
+        request = _validated((self._takes_floats and numbers.read(text)) or json_text.parse(text))
         inputs, parameters = request["inputs"], request.get("parameters", _NONE)
         part = _part(self._parts, parameters)
         outputs = _outputs(part, request.get("outputs"), parameters)
