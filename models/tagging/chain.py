@@ -8,12 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self, cast
 
 import numpy as np
 
 from models.contract.task import Array
 from models.data.tag_schemes import Scheme, legal
+
+SAFE_NATS = 600.0
+"""Products of probabilities that differ by less than this many nats are numbers of float64, exact but for rounding."""
+
+LOOKED_AT_ONCE = 2**18
+"""Ways from tag to tag that are looked at together, time × tags × tags."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +30,13 @@ class Chain:
     start: Array
     transitions: Array
     end: Array
+
+    @cached_property
+    def range(self) -> float:
+        """What one step can at most add between two legal sequences, and the logarithm of the number of tags."""
+        scores = (self.start, self.transitions, self.end)
+        finite = [score[np.isfinite(score)] for score in scores]
+        return max(float(score.max() - score.min()) for score in finite) + float(np.log(len(self.start)))
 
     @classmethod
     def of(cls, scores: Mapping[str, object]) -> Self:
@@ -60,33 +74,52 @@ def viterbi(emissions: Array, lengths: Array, chain: Chain) -> Decoded:
         lengths: (batch,) int, one at least.
         chain: its scores.
     """
-    scores = emissions.astype(np.float64)
-    rows, longest, tags = scores.shape
-    best = chain.start + scores[:, 0]
-    origins = np.empty((longest, rows, tags), dtype=np.int64)
-    before = np.ascontiguousarray(chain.transitions.T)  # the largest is sought along what lies side by side in memory
-    for time in range(1, longest):
-        paths = best[:, None, :] + before  # (batch, tags, before)
-        origins[time] = paths.argmax(axis=2)
-        following = np.take_along_axis(paths, origins[time][:, :, None], axis=2)[:, :, 0] + scores[:, time]
-        best = np.where((time < lengths)[:, None], following, best)
-    final = best + chain.end
-    found = np.zeros((rows, longest), dtype=np.int64)
-    current: Array = final.argmax(axis=1)
+    scores = emissions.astype(np.float64).swapaxes(0, 1)  # (time, batch, tags)
+    (longest, rows, _), shortest = scores.shape, int(lengths.min())
     each = cast("Array", np.arange(rows))
-    for time in range(longest - 1, -1, -1):
-        inside = time < lengths
-        found[inside, time] = current[inside]
-        if time > 0:
-            current = np.where(inside, origins[time, each, current], current)
-    return Decoded(found, final.max(axis=1))
+    before = np.ascontiguousarray(chain.transitions.T)  # the largest is sought along what lies side by side in memory
+    best = np.empty(scores.shape)
+    best[0] = chain.start + scores[0]
+    for time in range(1, longest):
+        np.add((best[time - 1][:, None, :] + before).max(axis=2), scores[time], out=best[time])
+    final = best[lengths - 1, each] + chain.end
+    if rows == 1 and best.size * len(before) <= LOOKED_AT_ONCE:
+        origins = cast("list[list[int]]", (best[:-1, 0, None, :] + before).argmax(axis=2).tolist())
+        path = [int(final.argmax())]
+        for origin in reversed(origins):
+            path.append(origin[path[-1]])
+        return Decoded(np.array([path[::-1]]), final.max(axis=1))
+    found = np.zeros((longest, rows), dtype=np.int64)
+    found[lengths - 1, each] = final.argmax(axis=1)
+    for time in range(longest - 2, -1, -1):
+        # Where each came from is asked only along the paths that are taken.
+        origins = (best[time] + before[found[time + 1]]).argmax(axis=1)
+        found[time] = origins if time + 1 < shortest else np.where(time + 1 < lengths, origins, found[time])
+    return Decoded(found.T, final.max(axis=1))
 
 
 def log_partition(emissions: Array, lengths: Array, chain: Chain) -> Array:
-    """Return log Z (batch,) in nats; arguments as for :func:`viterbi`."""
-    forward = _forward(emissions.astype(np.float64), chain)
-    last = forward[lengths - 1, np.arange(len(lengths))]  # (batch, tags)
-    return _log_sum(last + chain.end)
+    """Return log Z (batch,) in nats; arguments as for :func:`viterbi`.
+
+    By plain sums of products, in a third of the time that logarithms take, where none of them can underflow.
+    """
+    scores = emissions.astype(np.float64)
+    by_time = scores.swapaxes(0, 1)  # (time, batch, tags)
+    last, each = lengths - 1, np.arange(len(lengths))
+    peaks = by_time.max(axis=2)
+    range_ = float((peaks - by_time.min(axis=2)).sum(axis=0).max()) + (len(peaks) + 1) * chain.range
+    if range_ > SAFE_NATS:
+        return _log_sum(_forward(scores, chain)[last, each] + chain.end)
+    weights, largest = _weights(chain.transitions)
+    first, ending = chain.start.max(), chain.end.max()
+    emitted = np.exp(by_time - peaks[:, :, None])
+    forward = np.empty(by_time.shape)
+    forward[0] = np.exp(chain.start - first) * emitted[0]
+    for time in range(1, len(forward)):
+        np.matmul(forward[time - 1], weights, out=forward[time])
+        forward[time] *= emitted[time]
+    shares = forward[last, each] @ np.exp(chain.end - ending)
+    return np.log(shares) + peaks.cumsum(axis=0)[last, each] + last * largest + first + ending
 
 
 def marginals(emissions: Array, lengths: Array, chain: Chain) -> Array:
@@ -95,11 +128,13 @@ def marginals(emissions: Array, lengths: Array, chain: Chain) -> Array:
     forward = _forward(scores, chain)
     found = np.zeros_like(scores)
     backward = np.broadcast_to(chain.end, forward.shape[1:])
+    weights, largest = _weights(chain.transitions.T)
     total = _log_sum(forward[lengths - 1, np.arange(len(lengths))] + chain.end)
     for time in range(scores.shape[1] - 1, -1, -1):
         inside = time < lengths
         if time + 1 < scores.shape[1]:
-            ahead = _log_product(backward + scores[:, time + 1], chain.transitions.T)
+            with np.errstate(divide="ignore"):
+                ahead = _log_product(backward + scores[:, time + 1], weights) + largest
             backward = np.where((time + 1 < lengths)[:, None], ahead, chain.end)
         found[inside, time] = np.exp(forward[time] + backward - total[:, None])[inside]
     return found
@@ -136,18 +171,25 @@ def n_best(emissions: Array, chain: Chain, count: int) -> list[tuple[list[int], 
 
 def _forward(scores: Array, chain: Chain) -> Array:
     """Return α (time, batch, tags) of Rabiner (1989), Eq. 19 and 20, in log space."""
-    found = [chain.start + scores[:, 0]]
-    for time in range(1, scores.shape[1]):
-        found.append(_log_product(found[-1], chain.transitions) + scores[:, time])
-    return np.stack(found)
-
-
-def _log_product(left: Array, right: Array) -> Array:
-    """Return log Σ_i exp(left_bi + right_ij) (batch, j)."""
-    peak = left.max(axis=1, keepdims=True)
-    largest = right.max()
+    weights, largest = _weights(chain.transitions)
+    found = scores.swapaxes(0, 1) + largest
+    found[0] += chain.start - largest
     with np.errstate(divide="ignore"):
-        return np.log(np.exp(left - peak) @ np.exp(right - largest)) + peak + largest
+        for time in range(1, len(found)):
+            found[time] += _log_product(found[time - 1], weights)
+    return found
+
+
+def _weights(transitions: Array) -> tuple[Array, float]:
+    """Return exp(transitions) over the largest of them, and the logarithm of that."""
+    largest = float(transitions.max())
+    return np.exp(transitions - largest), largest
+
+
+def _log_product(left: Array, weights: Array) -> Array:
+    """Return log Σ_i exp(left_bi) · weights_ij (batch, j); −inf where nothing leads."""
+    peak = left.max(axis=1, keepdims=True)
+    return np.log(np.exp(left - peak) @ weights) + peak
 
 
 def _log_sum(scores: Array) -> Array:

@@ -138,6 +138,9 @@ def test_viterbi_finds_the_best_path_and_n_best_the_next() -> None:
         ranked = sorted(case.scores(row).items(), key=lambda item: -item[1])
         assert tuple(best.tags[row, :length]) == ranked[0][0]
         assert best.scores[row] == pytest.approx(ranked[0][1])
+        alone = viterbi(case.emissions[row : row + 1, :length].numpy(), LENGTHS[row : row + 1], case.chain)
+        assert tuple(alone.tags[0]) == ranked[0][0]
+        assert alone.scores[0] == pytest.approx(ranked[0][1])
         found = n_best(case.emissions[row, :length].numpy(), case.chain, 30)
         assert len(found) == min(30, TAGS**length)
         assert [tuple(path) for path, _ in found] == [path for path, _ in ranked[: len(found)]]
