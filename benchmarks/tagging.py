@@ -39,7 +39,7 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     torch.set_num_threads(1)
     print(describe("torch", "onnxruntime"))
-    data, sentences = _world()
+    data, sentences = zipf_world()
     model, sides = _sides(data)
     for batch in BATCHES:
         seconds: dict[str, list[float]] = {name: [] for name in sides}
@@ -61,7 +61,7 @@ def main() -> None:
     )
 
 
-def _world() -> tuple[Content, list[list[str]]]:
+def zipf_world() -> tuple[Content, list[list[str]]]:
     """Return a dataset whose words are as frequent as words are (Zipf), and sentences to ask about."""
     random = np.random.default_rng(1)
     shares = 1 / np.arange(1, WORDS + 1)
