@@ -23,7 +23,11 @@ def without_ties(signature: PartSignature, expected: Arrays, found: Arrays, slac
     settled = dict(found)
     quantities = {tensor.name: tensor.quantity for tensor in signature.outputs}
     for tensor in signature.outputs:
-        if tensor.ranked_by is None or tensor.name not in expected or found[tensor.name].shape != expected[tensor.name].shape:
+        if (
+            tensor.ranked_by is None
+            or tensor.name not in expected
+            or found[tensor.name].shape != expected[tensor.name].shape
+        ):
             continue
         values = expected[tensor.ranked_by].astype(np.float64)  # (…, rank)
         allowed = 2 * slack * TOLERANCES[quantities[tensor.ranked_by]] * np.maximum(1.0, np.abs(values))
