@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from pydantic import JsonValue
-from sacremoses import MosesTokenizer
+from sacremoses import MosesTokenizer  # pyright: ignore[reportMissingTypeStubs] - it has none
 
 from app.client import Client
 from app.schemas import ModelCard
@@ -84,7 +84,7 @@ def served(name: str, card: ModelCard, served_bleu: float) -> Check:
 
 
 def _moses(lines: Sequence[str]) -> list[str]:
-    tokenizer = MosesTokenizer(lang=LANGUAGES[1])
+    tokenizer = cast("Any", MosesTokenizer)(lang=LANGUAGES[1])
     return [str(tokenizer.tokenize(line, return_str=True, escape=False)) for line in lines]
 
 

@@ -21,7 +21,7 @@ def without_ties(signature: PartSignature, expected: Arrays, found: Arrays, slac
         slack: by how many tolerances values may differ.
     """
     settled = dict(found)
-    quantities = {tensor.name: tensor.quantity for tensor in signature.outputs}
+    tolerances = {tensor.name: TOLERANCES[tensor.quantity] for tensor in signature.outputs}
     for tensor in signature.outputs:
         if (
             tensor.ranked_by is None
@@ -30,7 +30,7 @@ def without_ties(signature: PartSignature, expected: Arrays, found: Arrays, slac
         ):
             continue
         values = expected[tensor.ranked_by].astype(np.float64)  # (…, rank)
-        allowed = 2 * slack * TOLERANCES[quantities[tensor.ranked_by]] * np.maximum(1.0, np.abs(values))
+        allowed = 2 * slack * tolerances[tensor.ranked_by] * np.maximum(1.0, np.abs(values))
         near = -np.diff(values, axis=-1) <= allowed[..., 1:]  # (…, rank − 1)
         tied = np.zeros(values.shape, bool)
         tied[..., -1] = True

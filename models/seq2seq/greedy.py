@@ -9,7 +9,7 @@ import numpy as np
 from models.contract.task import Array, Arrays, Call, Piece
 from models.data.texts.segmentation import END_INDEX
 from models.seq2seq.beam import Hypothesis, Search, coverage_penalty, length_penalty
-from models.seq2seq.running import Rows, Running, read, step
+from models.seq2seq.running import ResultT, Rows, Running, read, step
 
 Told = Callable[[Array, Array | None], str]
 """Returns what can be told of a target's indices so far (target,) and their attention (target, source)."""
@@ -43,7 +43,7 @@ def greedy_stream(source: Array, search: Search, told: Told) -> Generator[Call |
     return Hypothesis(indices, total, score, None if looked is None else looked[: len(indices)], ended)
 
 
-def _driven(running: Running[object]) -> Generator[Call | Piece, Arrays | None, object]:
+def _driven(running: Running[ResultT]) -> Generator[Call | Piece, Arrays | None, ResultT]:
     """Pass runs on whose outputs are always sent."""
     outputs: Arrays | None = None
     while True:

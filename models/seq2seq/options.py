@@ -18,10 +18,9 @@ MOST_WIDE = 64
 class Seq2SeqConfig(Options):
     """Options of encoder, decoder, attention and vocabulary."""
 
-    vocabulary: Literal["bpe", "word", "character", "hybrid"] = Field(
+    vocabulary: Literal["bpe", "word", "character"] = Field(
         default="bpe",
-        description="What a token is: bpe, a piece of a word that byte-pair merges make; word; character; hybrid, a "
-        "word, spelt letter by letter where it is unknown.",
+        description="What a token is: bpe, a piece of a word that byte-pair merges make; word; or character.",
     )
     vocabulary_size: int = Field(
         default=4_000, ge=1, le=200_000, description="How many tokens are known at most, the most frequent ones."
@@ -32,9 +31,9 @@ class Seq2SeqConfig(Options):
     joint: bool = Field(default=True, description="Whether one vocabulary is learnt from both sides together.")
     cell: Literal["gru", "lstm"] = Field(default="gru", description="gru or lstm.")
     hidden: int = Field(
-        default=256, ge=2, le=8_192, description="Units of each layer; a layer that reads both ways has half each way."
+        default=128, ge=2, le=8_192, description="Units of each layer; a layer that reads both ways has half each way."
     )
-    embedding: int = Field(default=256, ge=1, le=8_192, description="Size of a token's vector.")
+    embedding: int = Field(default=128, ge=1, le=8_192, description="Size of a token's vector.")
     depth: int = Field(default=1, ge=1, le=16, description="Layers of the encoder, and of the decoder.")
     bidirectional: Literal["none", "first", "all"] = Field(
         default="all", description="Which layers of the encoder read both ways: none, the first, or all."

@@ -8,6 +8,7 @@ from typing import ClassVar, cast
 
 from models.contract.task import Evaluation, Prediction, Query, ServedModel, Split, Stream, Task, Verb
 from models.metrics.translations import bleu, chrf
+from models.translation.heat_map import PICTURE
 from models.translation.requests import (
     DEFAULT_BEAM,
     Pair,
@@ -32,6 +33,7 @@ class Translation(Task):
             request=TranslateRequest,
             prediction=Translated,
             codec=translate,
+            picture=PICTURE,
             stream=Stream(wanted=lambda request: request.stream, codec=stream),
         ),
         "score": Verb(request=ScoreRequest, prediction=ScoredPair, codec=score),

@@ -167,7 +167,7 @@ def _tokens(
     tokens = [target.token(index) for index in cast("list[int]", indices.tolist())]
     copied: list[int] = []
     if request.copy_unknown and looked is not None:
-        copied = cast("list[int]", np.flatnonzero(indices == UNKNOWN).tolist())
+        copied = np.flatnonzero(indices == UNKNOWN).tolist()
         for position in copied:
             tokens[position] = source.tokens[int(looked[position].argmax())]
     return tokens, copied

@@ -139,9 +139,9 @@ def test_a_run_does_not_depend_on_what_it_is_computed_with(
 
         for request, outputs in zip(requests, asked(serving, arrivals, limits, cost, ask), strict=True):
             alone = part.run(request)
-            outputs = without_ties(serving.bench.served.signatures[name], alone, outputs)
+            settled = without_ties(serving.bench.served.signatures[name], alone, outputs)
             for tensor in serving.bench.served.signatures[name].outputs:
-                difference = largest_difference(outputs[tensor.name], alone[tensor.name])
+                difference = largest_difference(settled[tensor.name], alone[tensor.name])
                 assert difference <= TOLERANCES[tensor.quantity], (name, tensor.name)
 
 

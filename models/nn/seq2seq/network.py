@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 
@@ -72,7 +70,7 @@ class Seq2Seq(nn.Module):
 
     def _sampled(self, before: Tensor, state: DecoderState, memory: Memory, share: float) -> Tensor:
         outputs: list[Tensor] = []
-        for time, truth in enumerate(cast("tuple[Tensor, ...]", before.unbind(1))):
+        for time, truth in enumerate(before.unbind(1)):
             tokens = truth
             if time:
                 with torch.no_grad():
