@@ -8,16 +8,12 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
-from models.pictures.canvas import FONT_PIXELS, LINE, MARGIN, text_width
+from models.pictures.canvas import FONT_PIXELS, LINE, MARGIN, one_line, text_width
 from models.pictures.colours import sequential
 from models.pictures.heat_map import CELL_PIXELS, SCALE_WIDTH, HeatMap
 
 TITLE_PIXELS = 2 * LINE
 SCALE_STEPS = 24
-INVALID = {
-    code: "\N{REPLACEMENT CHARACTER}" for code in (*range(0x20), 0x7F, 0xFFFE, 0xFFFF) if code not in (9, 10, 13)
-}
-"""Characters that XML cannot hold."""
 
 
 def heat_maps_svg(maps: Sequence[HeatMap]) -> bytes:
@@ -77,7 +73,7 @@ def _text(left: float, top: float, text: str, attributes: str = "") -> str:
 
 
 def _escaped(text: str) -> str:
-    return escape(text.translate(INVALID))
+    return escape(one_line(text))
 
 
 def _colour(channels: object) -> str:

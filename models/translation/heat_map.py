@@ -14,7 +14,11 @@ from models.pictures.heat_map_svg import heat_maps_svg
 from models.translation.requests import TranslateRequest
 
 MOST_MAPS = 16
+MOST_CELLS = 40_000
+"""Of all maps together: as many as one of 200 by 200 tokens."""
+
 LONGEST_TITLE = 120
+LONGEST_LABEL = 40
 
 
 def _complete(model: ServedModel, request: TranslateRequest) -> TranslateRequest:
@@ -45,19 +49,28 @@ def _maps(request: TranslateRequest, predictions: Sequence[Prediction]) -> list[
     """Return a map of each sentence that has a translation; a token of each side has a row or a column.
 
     Raises:
-        ValidationFailed: no sentence has a translation with a token.
+        ValidationFailed: no sentence has a translation with a token, or they have too many tokens for one picture.
     """
     found: list[HeatMap] = []
     for sentence, prediction in zip(request.sentences, predictions, strict=True):
         told = cast("dict[str, Any]", prediction)
         if told["attention"]:
-            title = f"{sentence} → {told['translation']}"
-            title = title if len(title) <= LONGEST_TITLE else f"{title[: LONGEST_TITLE - 1]}…"
-            values = np.array(told["attention"], np.float64)
-            found.append(HeatMap(title, values, told["target_tokens"], told["source_tokens"]))
+            title = _short(f"{sentence} → {told['translation']}", LONGEST_TITLE)
+            rows, columns = (
+                [_short(token, LONGEST_LABEL) for token in told[side]] for side in ("target_tokens", "source_tokens")
+            )
+            found.append(HeatMap(title, np.array(told["attention"], np.float64), rows, columns))
     if not found:
         raise ValidationFailed.at("/sentences", "none has a translation to draw; ask for application/json to see why")
+    cells = sum(item.values.size for item in found)
+    if cells > MOST_CELLS:
+        detail = f"make {cells} cells (source × target tokens); a picture has at most {MOST_CELLS}. Ask for fewer"
+        raise ValidationFailed.at("/sentences", detail)
     return found
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 PICTURE = Picture(complete=_complete, draw=_png, further={"image/svg+xml": _svg})

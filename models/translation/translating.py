@@ -11,7 +11,7 @@ import numpy as np
 from models.contract.errors import ValidationFailed
 from models.contract.task import Array, Codec, Prediction, ServedModel, StreamCodec
 from models.data.texts.pairs import LONGEST_SENTENCE
-from models.data.texts.segmentation import Segmentation
+from models.data.texts.segmentation import SPACE, Segmentation
 from models.data.vocabulary import UNKNOWN
 from models.seq2seq.beam import Hypothesis, Search, beam_search
 from models.seq2seq.greedy import greedy_stream
@@ -104,7 +104,8 @@ def source_of(languages: Languages, sentence: str, pointer: str) -> Source:
     if len(tokens) > most:
         detail = f"has {len(tokens)} tokens; a sentence has at most {most}. Break it up"
         raise ValidationFailed.at(pointer, detail)
-    if source.unknown == len(tokens) and languages.source.unit in ("character", "bpe"):
+    letters = [token for token in tokens if token != SPACE]
+    if source.unknown == len(letters) and languages.source.unit in ("character", "bpe"):
         detail = "holds no character that the model has seen; write it in the language that the model translates"
         raise ValidationFailed.at(pointer, detail)
     return source

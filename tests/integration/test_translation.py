@@ -55,8 +55,8 @@ def test_pairs_go_from_files_to_translations(stack: StackClient, tmp_path: Path)
             "family": "encoder_decoder",
             "dataset": "colours-de",
             "model": "en-de",
-            "config": {"vocabulary_size": 60, "hidden": 48, "embedding": 32, "dropout": 0.1},
-            "training": {"epochs": 8, "batch_size": 32, "learning_rate": 0.01},
+            "config": {"vocabulary_size": 200, "hidden": 48, "embedding": 32, "dropout": 0.1},
+            "training": {"epochs": 15, "batch_size": 32, "learning_rate": 0.01},
         }
     ).id
     wait_until(lambda: stack.job(job_id).state.final, TRAINED_SECONDS)
