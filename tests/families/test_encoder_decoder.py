@@ -241,34 +241,40 @@ def test_options_that_would_do_nothing_are_refused(config: dict[str, Any], named
 
 # --- what it learns --------------------------------------------------------------------------------------------------
 
-LEARNING: dict[str, Any] = {"hidden": 32, "embedding": 24, "attention": "general", "joint": False}
+LEARNING: dict[str, Any] = {"hidden": 32, "embedding": 24, "joint": False}
+
+
+def _permuted(count: int, seed: int) -> list[tuple[str, str]]:
+    """Return sentences of two to ten different words of sixty, and these words backwards in another language."""
+    random = np.random.default_rng(seed)
+    found: list[tuple[str, str]] = []
+    for _ in range(count):
+        words = [f"w{index}" for index in random.choice(60, size=random.integers(2, 11), replace=False)]
+        found.append((" ".join(words), " ".join(words[::-1]).upper()))
+    return found
 
 
 @pytest.mark.slow
 def test_attention_finds_the_alignment_that_is_known() -> None:
-    """Words backwards: token t of n looks at n − 1 − t. The same network without attention knows far fewer by heart."""
-    pairs, test = _reversed(2_000, seed=2, longest=10), _reversed(100, seed=3, longest=10)
+    """Token t of n looks at n − 1 − t. The same network without attention can tell far fewer sentences."""
+    pairs, test = _permuted(2_000, seed=2), _permuted(100, seed=3)
     right: dict[str, float] = {}
     for attention in ("general", "none"):
-        family = _family(pairs, **{**LEARNING, "attention": attention})
+        family = _family(pairs, **LEARNING, attention=attention)
         module = _trained(family, pairs, epochs=6, learning_rate=0.01)
         answers = _asked(family, module, sentences=[source for source, _ in test])
-        right[attention] = float(
-            np.mean([item["translation"] == pair[1] for item, pair in zip(answers, test, strict=True)])
-        )
+        same = [item["translation"] == target for item, (_, target) in zip(answers, test, strict=True)]
+        right[attention] = float(np.mean(same))
         if attention == "none":
             assert answers[0]["attention"] is None
             continue
-        looked = [np.array(item["attention"]) for item in answers if len(item["target_tokens"]) > 1]
-        hits = [
-            row.argmax() == len(rows) - 1 - time
-            for rows in looked
-            for time, row in enumerate(rows)
-            if rows.shape[0] == rows.shape[1]
-        ]
+        maps = [np.array(item["attention"]) for item in answers]
+        assert all(np.abs(looked.sum(axis=1) - 1).max() < 1e-5 for looked in maps)
+        square = [looked for looked in maps if looked.shape[0] == looked.shape[1]]
+        hits = [row.argmax() == len(looked) - 1 - time for looked in square for time, row in enumerate(looked)]
+        assert len(square) >= 80
         assert np.mean(hits) >= 0.95
-        assert all(np.abs(rows.sum(axis=1) - 1).max() < 1e-5 for rows in looked)
-    assert right["general"] >= 0.9
+    assert right["general"] >= 0.85
     assert right["none"] <= right["general"] - 0.3
 
 
