@@ -15,7 +15,7 @@ import numpy as np
 
 from models.contract.task import Array
 from models.data.texts.segmentation import END_INDEX
-from models.seq2seq.running import Rows, Running, Stepped, read, step
+from models.seq2seq.running import Rows, Running, Source, Stepped, read, step
 
 SOURCES_TOGETHER = 64
 LEAST_COVERED = 1e-10
@@ -53,6 +53,7 @@ class Hypothesis:
         score: by which hypotheses are ranked.
         attention: (target, source) in the order in which the source was read; None without attention.
         ended: whether it ends by itself, or was ended at the limit.
+        spelling: (target, spelling), from which unknown words are spelt; None where none is.
     """
 
     indices: Array
@@ -60,6 +61,7 @@ class Hypothesis:
     score: float
     attention: Array | None
     ended: bool
+    spelling: Array | None = None
 
 
 def length_penalty(length: int, alpha: float) -> float:
@@ -72,14 +74,14 @@ def coverage_penalty(covered: Array, beta: float) -> float:
     return beta * float(np.log(np.clip(covered, LEAST_COVERED, 1.0)).sum())
 
 
-def beam_search(sources: Sequence[Array], search: Search) -> Running[list[list[Hypothesis]]]:
-    """Return the finished hypotheses of each of ``sources`` (tokens,) int64, the best first, at most a beam of them."""
+def beam_search(sources: Sequence[Source], search: Search) -> Running[list[list[Hypothesis]]]:
+    """Return the finished hypotheses of each of ``sources``, the best first, at most a beam of them."""
     found: list[list[Hypothesis]] = [[] for _ in sources]
     order = sorted(range(len(sources)), key=lambda number: -len(sources[number]))
     for begin in range(0, len(order), SOURCES_TOGETHER):
         chosen = order[begin : begin + SOURCES_TOGETHER]
         rows = yield from read([sources[number] for number in chosen])
-        beams = _Beams(rows, [max(1, len(sources[number])) for number in chosen], search)
+        beams = _Beams(rows, [len(sources[number]) for number in chosen], search)
         while beams.live:
             taken = yield from step(beams.rows, beams.last, np.full(len(beams.last), END_INDEX))
             beams.extend(taken)
@@ -103,6 +105,8 @@ class _Beams:
         self._tokens = np.zeros((count, 0), np.int64)
         self._attention: list[Array] = []
         """By step (rows, source)."""
+        self._spelling: list[Array] = []
+        """By step (rows, spelling)."""
 
     @property
     def live(self) -> bool:
@@ -115,6 +119,8 @@ class _Beams:
         totals = self._totals[:, None] + taken.likeliest[:, :wide].astype(np.float64)
         if taken.attention is not None:
             self._attention.append(taken.attention)
+        if taken.spelling is not None:
+            self._spelling.append(taken.spelling)
         parents: list[int] = []
         picked: list[int] = []
         for begin, end in self._groups():
@@ -154,6 +160,7 @@ class _Beams:
         self._tokens = np.concatenate([self._tokens[parents], tokens[:, None]], axis=1)
         if not same:
             self._attention = [weights[parents] for weights in self._attention]
+            self._spelling = [states[parents] for states in self._spelling]
         self._owners = self._owners[parents]
 
     def _finish(self, source: int, row: int, total: float, *, ended: bool) -> None:
@@ -166,4 +173,5 @@ class _Beams:
             attention = looked[: len(indices)]
             penalty = coverage_penalty(looked.sum(axis=0), self._search.coverage_penalty)
         score = total / length_penalty(len(indices) + 1, self._search.length_penalty) + penalty
-        self.finished[source].append(Hypothesis(indices, total, score, attention, ended))
+        spelling = np.stack([states[row] for states in self._spelling])[: len(indices)] if self._spelling else None
+        self.finished[source].append(Hypothesis(indices, total, score, attention, ended, spelling))

@@ -10,7 +10,7 @@ import numpy as np
 from models.contract.task import Array
 from models.data.padding import padded
 from models.data.texts.segmentation import END_INDEX
-from models.seq2seq.running import Rows, Running, read, step
+from models.seq2seq.running import Rows, Running, Source, read, step
 
 TOGETHER = 64
 
@@ -28,7 +28,7 @@ class Forced:
     attention: Array | None
 
 
-def forced(sources: Sequence[Array], targets: Sequence[Array]) -> Running[list[Forced]]:
+def forced(sources: Sequence[Source], targets: Sequence[Array]) -> Running[list[Forced]]:
     """Return what the model says of each of ``targets`` (tokens,) int64, ends included, behind its source."""
     found: dict[int, Forced] = {}
     order = sorted(range(len(targets)), key=lambda number: -len(targets[number]))
@@ -39,7 +39,7 @@ def forced(sources: Sequence[Array], targets: Sequence[Array]) -> Running[list[F
     return [found[number] for number in range(len(targets))]
 
 
-def _together(sources: Sequence[Array], targets: Sequence[Array]) -> Running[list[Forced]]:
+def _together(sources: Sequence[Source], targets: Sequence[Array]) -> Running[list[Forced]]:
     """Do so for targets by falling length."""
     rows = yield from read(sources)
     wanted, lengths = padded(targets)
@@ -57,9 +57,7 @@ def _together(sources: Sequence[Array], targets: Sequence[Array]) -> Running[lis
     return [
         Forced(
             scores[row, :length],
-            np.stack([weights[row, : max(1, len(sources[row]))] for weights in attention[:length]])
-            if attention
-            else None,
+            np.stack([weights[row, : len(sources[row])] for weights in attention[:length]]) if attention else None,
         )
         for row, length in enumerate(lengths.tolist())
     ]

@@ -18,9 +18,10 @@ MOST_WIDE = 64
 class Seq2SeqConfig(Options):
     """Options of encoder, decoder, attention and vocabulary."""
 
-    vocabulary: Literal["bpe", "word", "character"] = Field(
+    vocabulary: Literal["bpe", "word", "character", "hybrid"] = Field(
         default="bpe",
-        description="What a token is: bpe, a piece of a word that byte-pair merges make; word; or character.",
+        description="What a token is: bpe, a piece of a word that byte-pair merges make; word; character; or hybrid, a "
+        "word, spelt letter by letter where it is unknown.",
     )
     vocabulary_size: int = Field(
         default=4_000, ge=1, le=200_000, description="How many tokens are known at most, the most frequent ones."

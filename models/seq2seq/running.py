@@ -9,10 +9,12 @@ from typing import TypeVar
 import numpy as np
 
 from models.contract.task import Array, Arrays, Call
+from models.data.padding import padded_twice
 from models.data.texts.segmentation import END_INDEX
 from models.data.vocabulary import PADDING
-from models.seq2seq.parts import ENCODER, STEP
+from models.seq2seq.parts import ENCODER, SPELLER, STEP
 
+LETTER_STEP = 8
 SOURCE_STEP = 8
 """Sources are padded to whole steps of so many tokens, so that steps of different requests run together."""
 
@@ -51,6 +53,7 @@ class Stepped:
         log_probability: (rows,), of the tokens that were wanted.
         state: (rows, state).
         attention: (rows, source), None without attention.
+        spelling: (rows, spelling), the state from which an unknown word is spelt; None where none is.
     """
 
     likeliest: Array
@@ -58,15 +61,37 @@ class Stepped:
     log_probability: Array
     state: Array
     attention: Array | None
+    spelling: Array | None
 
 
-def read(sources: Sequence[Array]) -> Running[Rows]:
-    """Return a row for each of ``sources`` (tokens,) int64; one without a token is read as an end."""
-    lengths = np.array([max(1, len(source)) for source in sources], np.int64)
+@dataclass(frozen=True)
+class Source:
+    """What is read.
+
+    Attributes:
+        indices: (tokens,) int64; without a token it is read as an end.
+        letters: of each token (letters,) int64, none of known ones; None where words are not spelt.
+    """
+
+    indices: Array
+    letters: Sequence[Array] | None = None
+
+    def __len__(self) -> int:
+        return max(1, len(self.indices))
+
+
+def read(sources: Sequence[Source]) -> Running[Rows]:
+    """Return a row for each of ``sources``."""
+    lengths = np.array([len(source) for source in sources], np.int64)
     tokens = np.full((len(sources), -(-int(lengths.max()) // SOURCE_STEP) * SOURCE_STEP), PADDING, np.int64)
     for row, source in enumerate(sources):
-        tokens[row, : lengths[row]] = source if len(source) else END_INDEX
-    outputs = yield Call(ENCODER, {"tokens": tokens, "lengths": lengths})
+        tokens[row, : lengths[row]] = source.indices if len(source.indices) else END_INDEX
+    arrays = {"tokens": tokens, "lengths": lengths}
+    if sources[0].letters is not None:
+        spelt = padded_twice([source.letters or [] for source in sources], LETTER_STEP)
+        arrays["letters"] = np.zeros((*tokens.shape, spelt.shape[2]), np.int64)
+        arrays["letters"][:, : spelt.shape[1]] = spelt
+    outputs = yield Call(ENCODER, arrays)
     return Rows(outputs["start"], outputs.get("memory"), lengths)
 
 
@@ -82,4 +107,21 @@ def step(rows: Rows, tokens: Array, wanted: Array | None = None) -> Running[Step
         outputs["log_probability"],
         outputs["next_state"],
         outputs.get("attention"),
+        outputs.get("spelling"),
     )
+
+
+def spelt(states: Array, longest: int) -> Running[list[list[int]]]:
+    """Return the likeliest letters of the words begun from ``states`` (words, spelling), ends left out."""
+    words: list[list[int]] = [[] for _ in states]
+    rows, letters = np.arange(len(states)), np.full(len(states), END_INDEX, np.int64)
+    for _ in range(longest):
+        if not len(rows):
+            break
+        outputs = yield Call(SPELLER, {"letters": letters, "state": states})
+        best = outputs["candidates"][:, 0]
+        on = best != END_INDEX
+        for row, letter in zip(rows[on].tolist(), best[on].tolist(), strict=True):
+            words[row].append(letter)
+        rows, letters, states = rows[on], best[on], outputs["next_state"][on]
+    return words

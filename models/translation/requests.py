@@ -99,6 +99,7 @@ class Translated(Options):
     copied: tuple[int, ...] = Field(
         default=(), description="Target tokens that were unknown and taken from the source."
     )
+    spelt: tuple[int, ...] = Field(default=(), description="Target tokens that were unknown and spelt by letters.")
     unknown: int = Field(default=0, description="Tokens of the source that the model does not know.")
     complete: bool = Field(default=True, description="False where the longest allowed length cut the translation.")
     n_best: tuple[Alternative, ...] | None = Field(

@@ -11,8 +11,9 @@ from models.data.texts.segmentation import END
 from models.data.vocabulary import UNKNOWN
 from models.seq2seq.forced import Forced, forced
 from models.seq2seq.languages import Languages
+from models.seq2seq.writing import Sentence
 from models.translation.requests import ScoreRequest
-from models.translation.translating import Source, source_read
+from models.translation.translating import sentence_read
 
 
 def score(model: ServedModel, request: ScoreRequest) -> Codec:
@@ -22,23 +23,23 @@ def score(model: ServedModel, request: ScoreRequest) -> Codec:
         ValidationFailed: a source or a target has more characters than datasets may have.
     """
     languages = model.once(Languages.of)
-    sources: list[Source] = []
+    sources: list[Sentence] = []
     targets: list[list[str]] = []
     for position, pair in enumerate(request.pairs):
-        sources.append(source_read(languages, pair.source, f"/pairs/{position}/source"))
+        sources.append(sentence_read(languages, pair.source, f"/pairs/{position}/source"))
         if len(pair.target) > LONGEST_SENTENCE:
             detail = f"has {len(pair.target)} characters; a sentence has at most {LONGEST_SENTENCE}. Break it up"
             raise ValidationFailed.at(f"/pairs/{position}/target", detail)
         targets.append(languages.target.cut(pair.target))
     written = [languages.written(pair.target) for pair in request.pairs]
-    found = yield from forced([source.indices for source in sources], written)
+    found = yield from forced([sentence.source for sentence in sources], written)
     return [
         _scored(languages, source, target, own, attention=request.attention)
         for source, target, own in zip(sources, targets, found, strict=True)
     ]
 
 
-def _scored(languages: Languages, source: Source, target: list[str], found: Forced, *, attention: bool) -> Prediction:
+def _scored(languages: Languages, source: Sentence, target: list[str], found: Forced, *, attention: bool) -> Prediction:
     total = float(found.log_probabilities.sum())
     looked = found.attention
     if looked is not None and languages.reverse_source:

@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import cast
 
-import numpy as np
-
 from models.contract.errors import ValidationFailed
-from models.contract.task import Array, Codec, Prediction, ServedModel, StreamCodec
+from models.contract.task import Array, Codec, Piece, Prediction, ServedModel, StreamCodec
 from models.data.texts.pairs import LONGEST_SENTENCE
-from models.data.texts.segmentation import SPACE, Segmentation
-from models.data.vocabulary import UNKNOWN
+from models.data.texts.segmentation import SPACE
 from models.seq2seq.beam import Hypothesis, Search, beam_search
-from models.seq2seq.greedy import greedy_stream
+from models.seq2seq.greedy import driven, greedy_stream
 from models.seq2seq.languages import Languages
+from models.seq2seq.writing import Sentence, Words, Written, words_of, written
 from models.translation.requests import MOST_TOKENS, TranslateRequest
-
-
-@dataclass(frozen=True)
-class Source:
-    """A sentence as it is read."""
-
-    tokens: Sequence[str]
-    indices: Array
-
-    @property
-    def unknown(self) -> int:
-        """How many of its tokens have no index of their own."""
-        return int((self.indices == UNKNOWN).sum())
 
 
 def translate(model: ServedModel, request: TranslateRequest) -> Codec:
@@ -40,36 +24,48 @@ def translate(model: ServedModel, request: TranslateRequest) -> Codec:
     """
     languages = model.once(Languages.of)
     check_beam(model, request.beam)
-    sources: dict[int, Source] = {}
+    sentences: dict[int, Sentence] = {}
     errors: dict[int, ValidationFailed] = {}
-    for position, sentence in enumerate(request.sentences):
+    for position, text in enumerate(request.sentences):
         try:
-            sources[position] = source_of(languages, sentence, f"/sentences/{position}")
+            sentences[position] = sentence_of(languages, text, f"/sentences/{position}")
         except ValidationFailed as error:
             if not request.partial:
                 raise
             errors[position] = error
-    found = yield from beam_search([source.indices for source in sources.values()], search_of(request))
-    beams = dict(zip(sources, found, strict=True))
+    beams = yield from beam_search([sentence.source for sentence in sentences.values()], search_of(request))
+    beams = [beam[: request.n_best] for beam in beams]
+    words = iter((yield from words_of(languages, [hypothesis for beam in beams for hypothesis in beam])))
+    found = {
+        position: _translated(languages, sentence, beam, [next(words) for _ in beam], request)
+        for (position, sentence), beam in zip(sentences.items(), beams, strict=True)
+    }
     return [
-        _failed(errors[position])
-        if position in errors
-        else translated(languages, sources[position], beams[position], request)
+        _failed(errors[position]) if position in errors else found[position]
         for position in range(len(request.sentences))
     ]
 
 
 def stream(model: ServedModel, request: TranslateRequest) -> StreamCodec:
-    """Do the same for one sentence by greedy search, and yield each piece of the text when it is sure."""
+    """Do the same for one sentence by greedy search, and yield each piece of the text when it is sure.
+
+    Where unknown words are spelt, nothing is sure from the first of them on until all are there.
+    """
     languages = model.once(Languages.of)
-    source = source_of(languages, request.sentences[0], "/sentences/0")
+    sentence = sentence_of(languages, request.sentences[0], "/sentences/0")
 
     def told(indices: Array, attention: Array | None) -> str:
-        looked = _as_written(languages, attention)
-        return languages.target.text(_tokens(languages, source, indices, looked, request)[0])
+        return written(languages, sentence, indices, attention, {}, copies=request.copy_unknown).text
 
-    hypothesis = yield from greedy_stream(source.indices, search_of(request), told)
-    return translated(languages, source, [hypothesis], request)
+    hypothesis = yield from greedy_stream(
+        sentence.source, search_of(request), told, spells=languages.letters is not None
+    )
+    words = yield from driven(words_of(languages, [hypothesis]))
+    if words[0]:
+        whole = _written(languages, sentence, hypothesis, words[0], request).text
+        said = told(hypothesis.indices[: min(words[0])], _first(hypothesis.attention, min(words[0])))
+        yield Piece({"text": whole[len(said) :]})
+    return _translated(languages, sentence, [hypothesis], words, request)
 
 
 def search_of(request: TranslateRequest) -> Search:
@@ -90,93 +86,82 @@ def check_beam(model: ServedModel, beam: int) -> None:
         raise ValidationFailed.at("/beam_size", detail)
 
 
-def source_of(languages: Languages, sentence: str, pointer: str) -> Source:
+def sentence_of(languages: Languages, text: str, pointer: str) -> Sentence:
     """Return the sentence as the encoder reads it.
 
     Raises:
         ValidationFailed: it is empty, too long, or none of its tokens is known; says which and the limit.
     """
-    source = source_read(languages, sentence, pointer)
-    tokens = source.tokens
-    if not tokens:
+    sentence = sentence_read(languages, text, pointer)
+    if not sentence.tokens:
         raise ValidationFailed.at(pointer, "is empty; send a sentence")
     most = MOST_TOKENS["character" if languages.source.unit == "character" else "word"]
-    if len(tokens) > most:
-        detail = f"has {len(tokens)} tokens; a sentence has at most {most}. Break it up"
+    if len(sentence.tokens) > most:
+        detail = f"has {len(sentence.tokens)} tokens; a sentence has at most {most}. Break it up"
         raise ValidationFailed.at(pointer, detail)
-    letters = [token for token in tokens if token != SPACE]
-    if source.unknown == len(letters) and languages.source.unit in ("character", "bpe"):
+    letters = [token for token in sentence.tokens if token != SPACE]
+    if sentence.unknown == len(letters) and languages.source.unit in ("character", "bpe"):
         detail = "holds no character that the model has seen; write it in the language that the model translates"
         raise ValidationFailed.at(pointer, detail)
-    return source
+    return sentence
 
 
-def source_read(languages: Languages, sentence: str, pointer: str) -> Source:
+def sentence_read(languages: Languages, text: str, pointer: str) -> Sentence:
     """Return the same for any sentence that is not beyond measure.
 
     Raises:
         ValidationFailed: it has more characters than datasets may have.
     """
-    if len(sentence) > LONGEST_SENTENCE:
-        detail = f"has {len(sentence)} characters; a sentence has at most {LONGEST_SENTENCE}. Break it up"
+    if len(text) > LONGEST_SENTENCE:
+        detail = f"has {len(text)} characters; a sentence has at most {LONGEST_SENTENCE}. Break it up"
         raise ValidationFailed.at(pointer, detail)
-    tokens = languages.source.cut(sentence)
-    return Source(tokens, languages.read(tokens))
+    return Sentence.of(languages, text)
 
 
-def translated(
-    languages: Languages, source: Source, beam: Sequence[Hypothesis], request: TranslateRequest
+def _translated(
+    languages: Languages,
+    sentence: Sentence,
+    beam: Sequence[Hypothesis],
+    words: Sequence[Words],
+    request: TranslateRequest,
 ) -> Prediction:
-    """Return the prediction of a sentence whose ``beam`` has the best hypothesis first."""
-    best = beam[0]
-    looked = _as_written(languages, best.attention)
-    tokens, copied = _tokens(languages, source, best.indices, looked, request)
+    """Return the prediction of a sentence whose ``beam`` has the best hypothesis first, each with its spelt words."""
+    targets = [_written(languages, sentence, *pair, request) for pair in zip(beam, words, strict=True)]
+    best, target = beam[0], targets[0]
     answer: dict[str, object] = {
-        "translation": languages.target.text(tokens),
+        "translation": target.text,
         "score": best.score,
         "log_probability": best.log_probability,
-        "source_tokens": [languages.source.shown(token) for token in source.tokens],
-        "target_tokens": [languages.target.shown(token) for token in tokens],
-        "attention": looked.tolist() if looked is not None and request.attention else None,
-        "copied": copied,
-        "unknown": source.unknown,
+        "source_tokens": [languages.source.shown(token) for token in sentence.tokens],
+        "target_tokens": [languages.target.shown(token) for token in target.tokens],
+        "attention": target.attention.tolist() if target.attention is not None and request.attention else None,
+        "copied": target.copied,
+        "spelt": target.spelt,
+        "unknown": sentence.unknown,
         "complete": best.ended,
     }
     if request.n_best > 1:
-        answer["n_best"] = [_alternative(languages, source, other, request) for other in beam[: request.n_best]]
+        answer["n_best"] = [_alternative(languages, *pair) for pair in zip(beam, targets, strict=True)]
     return answer
 
 
-def _alternative(
-    languages: Languages, source: Source, hypothesis: Hypothesis, request: TranslateRequest
-) -> Mapping[str, object]:
-    looked = _as_written(languages, hypothesis.attention)
-    tokens, _ = _tokens(languages, source, hypothesis.indices, looked, request)
+def _written(
+    languages: Languages, sentence: Sentence, hypothesis: Hypothesis, words: Words, request: TranslateRequest
+) -> Written:
+    return written(languages, sentence, hypothesis.indices, hypothesis.attention, words, copies=request.copy_unknown)
+
+
+def _alternative(languages: Languages, hypothesis: Hypothesis, target: Written) -> Mapping[str, object]:
     return {
-        "translation": languages.target.text(tokens),
+        "translation": target.text,
         "score": hypothesis.score,
         "log_probability": hypothesis.log_probability,
-        "target_tokens": [languages.target.shown(token) for token in tokens],
+        "target_tokens": [languages.target.shown(token) for token in target.tokens],
     }
 
 
-def _tokens(
-    languages: Languages, source: Source, indices: Array, looked: Array | None, request: TranslateRequest
-) -> tuple[list[str], list[int]]:
-    """Return the target's tokens, and which of them were copied."""
-    target: Segmentation = languages.target
-    tokens = [target.token(index) for index in cast("list[int]", indices.tolist())]
-    copied: list[int] = []
-    if request.copy_unknown and looked is not None:
-        copied = np.flatnonzero(indices == UNKNOWN).tolist()
-        for position in copied:
-            tokens[position] = source.tokens[int(looked[position].argmax())]
-    return tokens, copied
-
-
-def _as_written(languages: Languages, attention: Array | None) -> Array | None:
-    """Return attention (target, source) with the source as it was written, whichever way it was read."""
-    return attention[:, ::-1] if attention is not None and languages.reverse_source else attention
+def _first(attention: Array | None, count: int) -> Array | None:
+    return None if attention is None else attention[:count]
 
 
 def _failed(error: ValidationFailed) -> Prediction:

@@ -35,6 +35,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "sutskever": {"attention": "none", "cell": "lstm", "depth": 2, "bidirectional": "none", "reverse_source": True},
     "cho": {"attention": "none", "summary": "every_step"},
     "gnmt": {"cell": "lstm", "depth": 4, "bidirectional": "first", "residual": True, "embedding": 8},
+    "hybrid": {"vocabulary": "hybrid", "vocabulary_size": 3},
     "deep-fed": {"depth": 2, "input_feeding": True, "attention": "local_m", "joint": False},
 }
 WORDS = ("ein", "zwei", "drei", "vier", "fünf", "sechs")
@@ -123,9 +124,10 @@ def test_steps_one_by_one_give_what_all_at_once_gives(name: str) -> None:
     module, batch = _built(family), _batch(family)
     mask = real_tokens(batch["sources"], batch["source_lengths"])
     with torch.no_grad():
-        outputs, weights = module(batch["sources"], mask, batch["before"])
+        letters = [batch["source_letters"]] if "source_letters" in batch else []
+        outputs, weights = module(batch["sources"], mask, batch["before"], 0.0, *letters)
         wanted = module.logits(outputs).log_softmax(dim=2)
-        begun = EncoderGraph(module)(batch["sources"], batch["source_lengths"])
+        begun = EncoderGraph(module)(batch["sources"], batch["source_lengths"], *letters)
         state, memory = begun if isinstance(begun, tuple) else (begun, None)
         step = StepGraph(module, 5)
         rest = () if memory is None else (memory, batch["source_lengths"])
@@ -135,6 +137,8 @@ def test_steps_one_by_one_give_what_all_at_once_gives(name: str) -> None:
             torch.testing.assert_close(scored, wanted[:, time].gather(1, targets.unsqueeze(1)).squeeze(1))
             torch.testing.assert_close(likeliest, wanted[:, time, 1:].topk(5, dim=1).values)
             torch.testing.assert_close(likeliest, wanted[:, time].gather(1, candidates))
+            if module.speller is not None:
+                torch.testing.assert_close(looked.pop(), module.speller.start(outputs[:, time]))
             assert (weights is None) == (not looked)
             if weights is not None:
                 torch.testing.assert_close(looked[0], weights[:, time])

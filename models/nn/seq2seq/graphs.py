@@ -5,10 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.data.vocabulary import PADDING
+from models.data.vocabulary import PADDING, UNKNOWN
 from models.nn.seq2seq.decoder import Memory
 from models.nn.seq2seq.network import Seq2Seq
+from models.nn.seq2seq.spelling import Speller
 from models.nn.sequences import real_tokens
+
+SPELLING_CHOICES = 2
 
 
 class EncoderGraph(nn.Module):
@@ -19,9 +22,9 @@ class EncoderGraph(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor] | Tensor:
+    def forward(self, tokens: Tensor, lengths: Tensor, letters: Tensor | None = None) -> tuple[Tensor, Tensor] | Tensor:
         """Return the packed state before the first step and, with attention, the memory with its keys."""
-        memory, state = self.network.encode(tokens, real_tokens(tokens, lengths))
+        memory, state = self.network.encode(tokens, real_tokens(tokens, lengths), letters)
         start = self.network.decoder.packed(state)
         if self.network.decoder.attention is None:
             return start
@@ -57,4 +60,21 @@ class StepGraph(nn.Module):
             (logits.gather(1, wanted.unsqueeze(1)) - total).squeeze(1),
             decoder.packed(following),
         )
-        return found if weights is None else (*found, weights)
+        if weights is not None:
+            found = (*found, weights)
+        return found if self.network.speller is None else (*found, self.network.speller.start(output))
+
+
+class SpellerGraph(nn.Module):
+    """Writes one letter of an unknown word."""
+
+    def __init__(self, speller: Speller) -> None:
+        """Wrap the trained speller."""
+        super().__init__()
+        self.speller = speller
+
+    def forward(self, letters: Tensor, state: Tensor) -> tuple[Tensor, ...]:
+        """Return log-probabilities and letters of the best, and the next state."""
+        logits, following = self.speller.step(letters, state)
+        best = logits[:, UNKNOWN + 1 :].topk(SPELLING_CHOICES, dim=1)
+        return best.values - logits.logsumexp(dim=1, keepdim=True), best.indices + UNKNOWN + 1, following

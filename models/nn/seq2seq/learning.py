@@ -17,17 +17,18 @@ from torch.nn import functional
 from models.contract.task import Split
 from models.contract.training import GradientTraining, Plan, TrainingOptions
 from models.data.kind import Content
-from models.data.vocabulary import PADDING
+from models.data.texts.segmentation import END_INDEX
+from models.data.vocabulary import PADDING, UNKNOWN
 from models.family import Examples, Export, Learner, Metrics, SingleLoss
 from models.learners import GradientLearner
 from models.nn.recurrent_export import onnx_twin
 from models.nn.seq2seq.examples import Batch, PairExamples
-from models.nn.seq2seq.graphs import EncoderGraph, StepGraph
+from models.nn.seq2seq.graphs import EncoderGraph, SpellerGraph, StepGraph
 from models.nn.seq2seq.network import Seq2Seq
 from models.nn.sequences import real_tokens
 from models.seq2seq.languages import Languages
 from models.seq2seq.options import Seq2SeqConfig
-from models.seq2seq.parts import ENCODER, STEP, parts
+from models.seq2seq.parts import ENCODER, SPELLER, STEP, parts
 
 ConfigT = TypeVar("ConfigT", bound=Seq2SeqConfig)
 
@@ -50,7 +51,9 @@ class Seq2SeqFamily(SingleLoss[ConfigT, Batch]):
 
     def build(self, generator: torch.Generator) -> nn.Module:
         """Return a fresh network."""
-        return Seq2Seq(self.config, len(self._languages.source), len(self._languages.target), generator)
+        known = self._languages
+        letters = 0 if known.letters is None else len(known.letters)
+        return Seq2Seq(self.config, len(known.source), len(known.target), letters, generator)
 
     def examples(self, split: Split, device: torch.device) -> Examples[Batch]:
         """Return the pairs in memory, numbered."""
@@ -66,9 +69,17 @@ class Seq2SeqFamily(SingleLoss[ConfigT, Batch]):
         return _SamplingLearner(self, module, options, plan, generator, self.config.scheduled_sampling)
 
     def losses(self, module: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Return the mean negative log-likelihood of a target token in nats, ends included."""
-        nats, count = self._nats(module, batch)
-        return {"loss": nats / count}
+        """Return the mean negative log-likelihood of a target token in nats, ends included.
+
+        Where unknown words are spelt, that of their letters is added, per target token too (Luong and Manning 2016,
+        Eq. 5 with α = 1).
+        """
+        outputs, targets = self._outputs(module, batch)
+        nats = _nats(module, outputs, targets)
+        letters = batch.get("target_letters")
+        if letters is not None and len(letters):
+            nats = nats + _letter_nats(module, outputs[targets == UNKNOWN], letters)
+        return {"loss": nats / len(targets)}
 
     def evaluate(self, module: nn.Module, examples: Examples[Batch]) -> dict[str, float]:
         """Return ``loss`` in nats per target token and ``perplexity``."""
@@ -77,51 +88,73 @@ class Seq2SeqFamily(SingleLoss[ConfigT, Batch]):
         nats = tokens = 0.0
         with torch.no_grad():
             for indices in examples.in_order_of_length(SCORED_TOGETHER):
-                own, count = self._nats(module, examples.take(indices))
-                nats, tokens = nats + float(own), tokens + count
+                outputs, targets = self._outputs(module, examples.take(indices))
+                nats, tokens = nats + float(_nats(module, outputs, targets)), tokens + len(targets)
         loss = nats / tokens
         return {"loss": loss, "perplexity": math.exp(loss)}
 
     def export(self, module: nn.Module) -> dict[str, Export]:
-        """Return the graphs of encoder and step."""
+        """Return the graphs of encoder and step, and of a speller where words are spelt."""
         assert isinstance(module, Seq2Seq)
         encoder = EncoderGraph(module)
-        signatures = parts(attends=module.decoder.attention is not None, sizes=self._sizes(module))
-        return {
+        attends, spells = module.decoder.attention is not None, module.speller is not None
+        signatures = parts(attends=attends, spells=spells, sizes=self._sizes(module))
+        found = {
             ENCODER: Export(onnx_twin(encoder), signatures[ENCODER], reference=encoder),
             STEP: Export(StepGraph(module, self._top()), signatures[STEP]),
         }
+        if module.speller is not None:
+            found[SPELLER] = Export(SpellerGraph(module.speller), signatures[SPELLER])
+        return found
 
     def example(self, part: str, sizes: Mapping[str, int], generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Return random tokens; states and memories of a step as large as those of an encoder."""
+        """Return random tokens and letters; states and memories of a step as large as those of an encoder."""
         batch = sizes["batch"]
         source = sizes.get("source", 1)
         lengths = torch.randint(1, source + 1, (batch,), generator=generator)
-        if part == ENCODER:
-            return torch.randint(1, len(self._languages.source), (batch, source), generator=generator), lengths
-        tokens = torch.randint(1, len(self._languages.target), (2, batch), generator=generator)
         module = cast("Seq2Seq", self.build(torch.Generator().manual_seed(0)))
         width = self._sizes(module)
-        state = torch.rand(batch, width["state"], generator=generator) * 2 - 1
-        found = (tokens[0], tokens[1], state)
+
+        def drawn(high: int, *shape: int) -> Tensor:
+            return torch.randint(1, high, shape, generator=generator)
+
+        def random(*shape: int) -> Tensor:
+            return torch.rand(shape, generator=generator) * 2 - 1
+
+        if part == SPELLER:
+            assert self._languages.letters is not None
+            return drawn(len(self._languages.letters), batch), random(batch, width["spelling"])
+        if part == ENCODER:
+            tokens = drawn(len(self._languages.source), batch, source)
+            return (tokens, lengths, *self._letters(sizes, generator))
+        size = len(self._languages.target)
+        found = (drawn(size, batch), drawn(size, batch), random(batch, width["state"]))
         if module.decoder.attention is None:
             return found
-        memory = torch.rand(batch, source, width["memory"], generator=generator) * 2 - 1
-        return (*found, memory, lengths)
+        return (*found, random(batch, source, width["memory"]), lengths)
 
     def assets(self, module: nn.Module) -> dict[str, object]:
         """Return both vocabularies and how texts are cut."""
         del module
         return self._languages.assets()
 
-    def _nats(self, module: nn.Module, batch: Batch) -> tuple[Tensor, int]:
-        """Return the negative log-likelihood of all target tokens in nats, and their number."""
+    def _outputs(self, module: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the outputs (tokens, hidden) before all real target tokens, and these (tokens,)."""
         assert isinstance(module, Seq2Seq)
         mask = real_tokens(batch["sources"], batch["source_lengths"])
-        outputs, _ = module(batch["sources"], mask, batch["before"], float(batch.get("sampled", 0.0)))
+        sampled = float(batch.get("sampled", 0.0))
+        outputs, _ = module(batch["sources"], mask, batch["before"], sampled, batch.get("source_letters"))
         real = real_tokens(batch["targets"], batch["target_lengths"])
-        targets = batch["targets"][real]
-        return functional.cross_entropy(module.logits(outputs[real]), targets, reduction="sum"), len(targets)
+        return outputs[real], batch["targets"][real]
+
+    def _letters(self, sizes: Mapping[str, int], generator: torch.Generator) -> tuple[Tensor, ...]:
+        """Return random words of some of the source's tokens, where words are spelt."""
+        if self._languages.letters is None:
+            return ()
+        shape = (sizes["batch"], sizes["source"], sizes["letters"])
+        drawn = torch.randint(1, len(self._languages.letters), shape, generator=generator)
+        lengths = torch.randint(0, sizes["letters"] + 1, shape[:2], generator=generator)
+        return (drawn * (torch.arange(sizes["letters"]) < lengths.unsqueeze(2)),)
 
     def _top(self) -> int:
         return min(self.config.widest_beam, len(self._languages.target) - PADDING - 1)
@@ -130,7 +163,23 @@ class Seq2SeqFamily(SingleLoss[ConfigT, Batch]):
         attention = module.decoder.attention
         keyed = attention is not None and attention.key is not None
         hidden = module.decoder.hidden
-        return {"state": module.decoder.state_size, "memory": hidden * (1 + keyed), "top": self._top()}
+        spelling = 0 if module.speller is None else module.speller.size
+        sizes = {"state": module.decoder.state_size, "memory": hidden * (1 + keyed), "top": self._top()}
+        return {**sizes, "spelling": spelling}
+
+
+def _nats(module: nn.Module, outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the negative log-likelihood of ``targets`` (tokens,) behind ``outputs`` (tokens, hidden), in nats."""
+    return functional.cross_entropy(cast("Seq2Seq", module).logits(outputs), targets, reduction="sum")
+
+
+def _letter_nats(module: nn.Module, outputs: Tensor, letters: Tensor) -> Tensor:
+    """Return the same of the words ``letters`` (words, letters) that are spelt behind ``outputs`` (words, hidden)."""
+    speller = cast("Seq2Seq", module).speller
+    assert speller is not None
+    before = torch.cat([letters.new_full((len(letters), 1), END_INDEX), letters[:, :-1]], dim=1)
+    logits = speller(before, speller.start(outputs))
+    return functional.cross_entropy(logits.flatten(0, 1), letters.flatten(), ignore_index=PADDING, reduction="sum")
 
 
 class _SamplingLearner(GradientLearner[Batch]):

@@ -8,7 +8,7 @@ from models.contract.config import Options
 from models.contract.spec import FamilySpec
 from models.contract.training import TrainingOptions
 from models.seq2seq.options import Seq2SeqConfig, Seq2SeqTraining, check
-from models.seq2seq.parts import PARTS
+from models.seq2seq.parts import OPTIONAL, PARTS
 
 
 class EncoderDecoderConfig(Seq2SeqConfig):
@@ -35,6 +35,7 @@ SPEC = FamilySpec(
     config=EncoderDecoderConfig,
     training=EncoderDecoderTraining,
     parts=PARTS,
+    optional_parts=OPTIONAL,
     insides=("attention",),
     check=_check,
 )

@@ -16,6 +16,7 @@ from models.seq2seq.beam import Hypothesis, Search, beam_search, coverage_penalt
 from models.seq2seq.forced import forced
 from models.seq2seq.greedy import greedy_stream
 from models.seq2seq.parts import ENCODER
+from models.seq2seq.running import Source
 
 SIZE = 6
 """Tokens: padding, unknown, the end, and three others."""
@@ -53,7 +54,7 @@ class World:
             found["attention"] = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
         return found
 
-    def search(self, sources: Sequence[Array], search: Search) -> list[list[Hypothesis]]:
+    def search(self, sources: Sequence[Source], search: Search) -> list[list[Hypothesis]]:
         return self.driven(beam_search(sources, search))
 
     def driven(self, codec: Any) -> Any:  # noqa: ANN401 - a generator of any result
@@ -74,7 +75,7 @@ class World:
         return found
 
 
-SOURCES = [np.array([3, 4]), np.array([5]), np.array([4, 4, 4, 3]), np.array([3])]
+SOURCES = [Source(np.array(indices)) for indices in ([3, 4], [5], [4, 4, 4, 3], [3])]
 
 
 @pytest.mark.parametrize("attends", [True, False])
@@ -84,7 +85,7 @@ def test_a_wide_beam_finds_the_best_of_all(alpha: float, *, attends: bool) -> No
     world = World(attends=attends)
     found = world.search(SOURCES, Search(500, alpha, longest=(0.0, 3)))
     for source, beam in zip(SOURCES, found, strict=True):
-        all_there_is = world.likelihoods(int(source[0]), 3)
+        all_there_is = world.likelihoods(int(source.indices[0]), 3)
         scores = {target: total / length_penalty(len(target) + 1, alpha) for target, total in all_there_is.items()}
         wanted = sorted(scores.values(), reverse=True)
         assert [item.score for item in beam] == pytest.approx(wanted[: len(beam)], abs=1e-5)
@@ -110,7 +111,7 @@ def test_a_beam_of_one_is_greedy_and_the_stream_tells_the_same() -> None:
         (beam,) = world.search([source], Search(1, 0.6, 0.2))
         path, last = list[int](), END_INDEX
         while len(path) < 2 * len(source) + 10:
-            last = int(world.table[source[0], last].argmax())
+            last = int(world.table[source.indices[0], last].argmax())
             if last == END_INDEX:
                 break
             path.append(last)
@@ -152,7 +153,7 @@ def test_targets_end_at_the_limit_of_their_source() -> None:
 def test_padding_is_in_whole_steps() -> None:
     """So that steps of different requests have the same shape."""
     world = World()
-    world.search([np.array([3] * 9), np.array([4])], Search(1, longest=(0.0, 1)))
+    world.search([Source(np.array([3] * 9)), Source(np.array([4]))], Search(1, longest=(0.0, 1)))
     assert world.shapes == [(2, 16)]
 
 
@@ -168,7 +169,7 @@ def test_penalties_are_those_of_the_paper() -> None:
 
 def test_what_is_uncovered_is_ranked_lower() -> None:
     """Equal attention everywhere: long targets cover more, so a heavy β favours them."""
-    sources = [np.array([3, 3, 3, 3, 3, 3])]
+    sources = [Source(np.array([3, 3, 3, 3, 3, 3]))]
     plain, covered = (World().search(sources, Search(20, 0.0, beta))[0] for beta in (0.0, 5.0))
     assert len(covered[0].indices) > len(plain[0].indices)
     looked = covered[0].attention
@@ -183,6 +184,6 @@ def test_forced_targets_have_the_likelihood_of_the_world() -> None:
     found = world.driven(forced(SOURCES, targets))
     for source, target, own in zip(SOURCES, targets, found, strict=True):
         path = [END_INDEX, *target.tolist()]
-        wanted = [float(world.table[source[0], a, b]) for a, b in itertools.pairwise(path)]
+        wanted = [float(world.table[source.indices[0], a, b]) for a, b in itertools.pairwise(path)]
         assert own.log_probabilities.tolist() == pytest.approx(wanted, abs=1e-5)
         assert own.attention.shape == (len(target), len(source))
