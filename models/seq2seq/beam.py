@@ -15,6 +15,7 @@ import numpy as np
 
 from models.contract.task import Array
 from models.data.texts.segmentation import END_INDEX
+from models.data.vocabulary import UNKNOWN
 from models.seq2seq.running import Rows, Running, Source, Stepped, read, step
 
 SOURCES_TOGETHER = 64
@@ -30,12 +31,14 @@ class Search:
         length_penalty: α; 0 ranks by probability alone.
         coverage_penalty: β; used where there is attention.
         longest: most tokens of a target, by the number of tokens of its source.
+        unknown: whether a target may hold the unknown token, which then is spelt, copied or shown as such.
     """
 
     beam: int
     length_penalty: float = 0.0
     coverage_penalty: float = 0.0
     longest: tuple[float, int] = (2.0, 10)
+    unknown: bool = True
 
     def limit(self, source: int) -> int:
         """Return the most tokens of a target, its end not counted."""
@@ -90,6 +93,14 @@ def beam_search(sources: Sequence[Source], search: Search) -> Running[list[list[
     return found
 
 
+def allowed(taken: Stepped, search: Search) -> Array:
+    """Return the log-probabilities (rows, top) of a step's candidates, −∞ for those that a target may not hold."""
+    likeliest = taken.likeliest.astype(np.float64)
+    if not search.unknown and likeliest.shape[1] > 1:
+        likeliest[taken.candidates == UNKNOWN] = -np.inf
+    return likeliest
+
+
 class _Beams:
     """The live hypotheses of some sources, those of a source beside one another, and the finished ones."""
 
@@ -115,8 +126,9 @@ class _Beams:
 
     def extend(self, taken: Stepped) -> None:
         """Go on with the best tokens of every source, and let go what ends."""
-        wide = min(self._search.beam, taken.candidates.shape[1])
-        totals = self._totals[:, None] + taken.likeliest[:, :wide].astype(np.float64)
+        likeliest = allowed(taken, self._search)
+        wide = min(self._search.beam + (not self._search.unknown), likeliest.shape[1])
+        totals = self._totals[:, None] + likeliest[:, :wide]
         if taken.attention is not None:
             self._attention.append(taken.attention)
         if taken.spelling is not None:
@@ -133,6 +145,8 @@ class _Beams:
             own = totals[begin:end].ravel()
             for place in np.argsort(-own, kind="stable")[:room].tolist():
                 row, rank = begin + place // wide, place % wide
+                if own[place] == -np.inf:
+                    break
                 if int(taken.candidates[row, rank]) == END_INDEX:
                     self._finish(source, row, float(own[place]), ended=True)
                 else:

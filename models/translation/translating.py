@@ -10,8 +10,8 @@ from models.contract.task import Array, Codec, Piece, Prediction, ServedModel, S
 from models.data.texts.pairs import LONGEST_SENTENCE
 from models.data.texts.segmentation import SPACE
 from models.seq2seq.beam import Hypothesis, Search, beam_search
-from models.seq2seq.greedy import driven, greedy_stream
 from models.seq2seq.languages import Languages
+from models.seq2seq.telling import Likeliest, driven, target_told
 from models.seq2seq.writing import Sentence, Words, Written, words_of, written
 from models.translation.requests import MOST_TOKENS, TranslateRequest
 
@@ -57,9 +57,8 @@ def stream(model: ServedModel, request: TranslateRequest) -> StreamCodec:
     def told(indices: Array, attention: Array | None) -> str:
         return written(languages, sentence, indices, attention, {}, copies=request.copy_unknown).text
 
-    hypothesis = yield from greedy_stream(
-        sentence.source, search_of(request), told, spells=languages.letters is not None
-    )
+    spells = languages.letters is not None
+    hypothesis = yield from target_told(sentence.source, search_of(request), told, Likeliest(), spells=spells)
     words = yield from driven(words_of(languages, [hypothesis]))
     if words[0]:
         whole = _written(languages, sentence, hypothesis, words[0], request).text

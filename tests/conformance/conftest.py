@@ -41,6 +41,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Content]:
         "text": _text(folder),
         "labelled_text": _labelled_text(folder),
         "parallel": _parallel(folder),
+        "dialogues": _dialogues(folder),
     }
     return {
         kind: datasets.content(
@@ -156,6 +157,21 @@ def _parallel(folder: Path) -> Path:
         target = " plus ".join(f"{thing[::-1]} {colour[::-1]}" for colour, thing in drawn)
         lines.append(f"{source}.\t{target}!")
     path = folder / "parallel.tsv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def _dialogues(folder: Path) -> Path:
+    """Write 240 conversations in which a question about a thing is answered with its colour, and that is confirmed."""
+    random = np.random.default_rng(1)
+    lines: list[str] = []
+    for _ in range(240):
+        turns: list[str] = []
+        for _ in range(random.integers(1, 3)):
+            thing = int(random.integers(6))
+            turns += [f"what colour is the {THINGS[thing]}?", f"it is {COLOURS[thing % 4]}.", "thank you!"]
+        lines.append(json.dumps(turns))
+    path = folder / "dialogues.jsonl"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 

@@ -14,9 +14,9 @@ from models.contract.task import Array, Arrays, Call, Piece
 from models.data.texts.segmentation import END_INDEX
 from models.seq2seq.beam import Hypothesis, Search, beam_search, coverage_penalty, length_penalty
 from models.seq2seq.forced import forced
-from models.seq2seq.greedy import greedy_stream
 from models.seq2seq.parts import ENCODER
 from models.seq2seq.running import Source
+from models.seq2seq.telling import Drawn, Likeliest, target_told
 
 SIZE = 6
 """Tokens: padding, unknown, the end, and three others."""
@@ -117,7 +117,12 @@ def test_a_beam_of_one_is_greedy_and_the_stream_tells_the_same() -> None:
             path.append(last)
         assert beam[0].indices.tolist() == path
         told: list[str] = []
-        codec: Any = greedy_stream(source, Search(1, 0.6, 0.2), lambda indices, _: "".join(map(str, indices.tolist())))
+
+        def shown(indices: Array, attention: Array | None) -> str:
+            del attention
+            return "".join(map(str, indices.tolist()))
+
+        codec: Any = target_told(source, Search(1, 0.6, 0.2), shown, Likeliest())
         try:
             step = next(codec)
             while True:
@@ -187,3 +192,33 @@ def test_forced_targets_have_the_likelihood_of_the_world() -> None:
         wanted = [float(world.table[source.indices[0], a, b]) for a, b in itertools.pairwise(path)]
         assert own.log_probabilities.tolist() == pytest.approx(wanted, abs=1e-5)
         assert own.attention.shape == (len(target), len(source))
+
+
+def test_unknown_tokens_can_be_kept_out_of_targets() -> None:
+    """By the beam at any width, and by draws."""
+    world = World()
+    world.table[:, :, 1] = 3.0
+    assert any(1 in item.indices for beam in world.search(SOURCES, Search(3)) for item in beam)
+    for beam in (1, 3):
+        found = world.search(SOURCES, Search(beam, unknown=False))
+        assert not any(1 in item.indices for hypotheses in found for item in hypotheses)
+        assert all(len(hypotheses) == beam for hypotheses in found)
+    for seed in range(20):
+        told = target_told(SOURCES[0], Search(1, unknown=False), lambda *_: "", Drawn(1.0, 1, seed))
+        assert 1 not in world.driven(told).indices
+
+
+def test_draws_are_as_frequent_as_the_world_says() -> None:
+    """At temperature 1 among all, and among the two best at another temperature; one seed gives one target."""
+    scores = np.log(np.array([0.5, 0.3, 0.2]))
+    for temperature, top_k, wanted in ((1.0, None, [0.5, 0.3, 0.2]), (0.5, 2, [0.25 / 0.34, 0.09 / 0.34, 0.0])):
+        choice = Drawn(temperature, top_k, seed=4)
+        counts = np.bincount([choice.rank(scores) for _ in range(4_000)], minlength=3) / 4_000
+        np.testing.assert_allclose(counts, wanted, atol=0.03)
+    world = World()
+    drawn = [
+        world.driven(target_told(SOURCES[0], Search(1), lambda *_: "", Drawn(1.0, None, seed))).indices.tolist()
+        for seed in (1, 1, 2, 3)
+    ]
+    assert drawn[0] == drawn[1]
+    assert len({tuple(indices) for indices in drawn}) > 1

@@ -1,25 +1,51 @@
-"""Greedy search of one target, told token by token: what a stream of an answer is made of."""
+"""One target token by token, the likeliest each time or a drawn one, told as it grows: what a stream is made of."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 
 import numpy as np
 
 from models.contract.task import Array, Arrays, Call, Piece
 from models.data.texts.segmentation import END_INDEX
 from models.data.vocabulary import UNKNOWN
-from models.seq2seq.beam import Hypothesis, Search, coverage_penalty, length_penalty
+from models.seq2seq.beam import Hypothesis, Search, allowed, coverage_penalty, length_penalty
 from models.seq2seq.running import ResultT, Rows, Running, Source, read, step
 
-Told = Callable[[Array, Array | None], str]
+Told = Callable[[Array, "Array | None"], str]
 """Returns what can be told of a target's indices so far (target,) and their attention (target, source)."""
 
 
-def greedy_stream(
-    source: Source, search: Search, told: Told, *, spells: bool = False
+@dataclass(frozen=True)
+class Likeliest:
+    """Takes the best token each time; of equal ones the first."""
+
+    def rank(self, likeliest: Array) -> int:
+        """Return which of ``likeliest`` (top,) is taken, log-probabilities with −∞ for what may not be."""
+        return int(likeliest.argmax())
+
+
+class Drawn:
+    """Draws among the ``top_k`` best, whose log-probabilities are divided by ``temperature``."""
+
+    def __init__(self, temperature: float, top_k: int | None, seed: int) -> None:
+        """Keep how to draw; a generator of its own, so that no other request has a part in it."""
+        self._temperature = temperature
+        self._top_k = top_k
+        self._random = np.random.Generator(np.random.Philox(seed))
+
+    def rank(self, likeliest: Array) -> int:
+        """Return which of ``likeliest`` (top,) is drawn."""
+        scores = likeliest[: self._top_k] if np.isfinite(likeliest[: self._top_k]).any() else likeliest
+        shares = np.exp((scores - scores.max()) / self._temperature)
+        return int(self._random.choice(len(shares), p=shares / shares.sum()))
+
+
+def target_told(
+    source: Source, search: Search, told: Told, choice: Likeliest | Drawn, *, spells: bool = False
 ) -> Generator[Call | Piece, Arrays | None, Hypothesis]:
-    """Yield runs, and pieces of what ``told`` returns as it grows; return the target that a beam of one finds.
+    """Yield runs, and pieces of what ``told`` returns as it grows; return the target that ``choice`` makes.
 
     With ``spells`` nothing is told from the first unknown token on: its letters are not there yet.
     """
@@ -36,13 +62,14 @@ def greedy_stream(
         if len(indices) >= search.limit(length):
             total += float(taken.log_probability[0])
             break
-        total += float(taken.likeliest[0, 0])
-        last = taken.candidates[:, 0]
+        rank = choice.rank(allowed(taken, search)[0])
+        total += float(taken.likeliest[0, rank])
+        last = taken.candidates[:, rank]
         if int(last[0]) == END_INDEX:
             ended = True
             break
         indices, rows = np.append(indices, last), Rows(taken.state, rows.memory, rows.lengths)
-        if spells and UNKNOWN in indices:
+        if spells and bool((indices == UNKNOWN).any()):
             continue
         text = told(indices, np.stack(attention) if attention else None)
         if len(text) > len(said):
@@ -65,3 +92,14 @@ def driven(running: Running[ResultT]) -> Generator[Call | Piece, Arrays | None, 
             return stop.value
         outputs = yield call
         assert outputs is not None
+
+
+def whole(telling: Generator[Call | Piece, Arrays | None, ResultT]) -> Running[ResultT]:
+    """Return what a telling comes to, its pieces left out."""
+    outputs: Arrays | None = None
+    while True:
+        try:
+            item = next(telling) if outputs is None else telling.send(outputs)
+        except StopIteration as stop:
+            return stop.value
+        outputs = (yield item) if isinstance(item, Call) else None
