@@ -255,9 +255,11 @@ class Client:
         content = body if isinstance(body, bytes) else json.dumps(dict(body)).encode()
         return self._json("POST", _asked(model, verb, version), content=content, headers={"Content-Type": media_type})
 
-    def picture(self, model: str, verb: str, body: bytes, version: str | None, media_type: str) -> bytes:
-        """Return the answer to ``verb`` drawn as a PNG."""
-        headers = {"Content-Type": media_type, "Accept": "image/png"}
+    def picture(
+        self, model: str, verb: str, body: bytes, version: str | None, media_type: str, form: str = "image/png"
+    ) -> bytes:
+        """Return the answer to ``verb`` drawn in a ``form``, the media type of a picture."""
+        headers = {"Content-Type": media_type, "Accept": form}
         return self._send("POST", _asked(model, verb, version), content=body, headers=headers).content
 
     def _stream(self, job_id: str, last_event_id: str | None) -> Iterator[Event | None]:

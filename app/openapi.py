@@ -52,7 +52,8 @@ PREDICT_ERRORS = (
 )
 JSON_LENGTH = "Inference-Header-Content-Length"
 PNG = "image/png"
-"""The form of pictures, for clients that accept it."""
+SVG = "image/svg+xml"
+"""The forms of pictures, for clients that accept them."""
 
 EVENTS = "text/event-stream"
 """The form of answers that come piece by piece, for requests that ask for it."""
@@ -108,8 +109,8 @@ def _describe(paths: Json, task: str, name: str, verb: Verb) -> None:
         for media in verb.media:
             content[media] = {"schema": {"type": "string", "format": "binary"}}
         answers = operation["responses"]["200"]["content"]
-        if verb.picture:
-            answers[PNG] = {"schema": {"type": "string", "format": "binary"}}
+        for form in (PNG, *verb.picture.further) if verb.picture else ():
+            answers[form] = {"schema": {"type": "string", "format": "binary"}}
         if verb.stream:
             answers[EVENTS] = {"schema": {"type": "string"}}
         schema = answers["application/json"]["schema"]

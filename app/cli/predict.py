@@ -14,6 +14,7 @@ from app.cli.connection import DEFAULT_URL, AsJson, Url, gateway
 from app.cli.downloads import written
 from app.cli.output import CommandFailed, note, show_json
 
+PICTURES = {".png": "image/png", ".svg": "image/svg+xml"}
 IMAGE_MARKS = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"))
 
 
@@ -33,7 +34,8 @@ def predict(
         typer.Option(help="Version or alias; else production, else the newest.", autocompletion=completion.versions),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write the answer here; a .png asks for a picture of it.")
+        Path | None,
+        typer.Option("--output", "-o", help="Write the answer here; a .png or .svg asks for a picture of it."),
     ] = None,
     url: Url = DEFAULT_URL,
     *,
@@ -50,8 +52,9 @@ def predict(
             show_json(client.predict(model, verb, body, version, media_type))
             return
         with written(output, replace=force) as target:
-            if output.suffix.lower() == ".png":
-                target.write(client.picture(model, verb, body, version, media_type))
+            form = PICTURES.get(output.suffix.lower())
+            if form is not None:
+                target.write(client.picture(model, verb, body, version, media_type, form))
             else:
                 answer = client.predict(model, verb, body, version, media_type)
                 target.write(json.dumps(answer, indent=2, ensure_ascii=False).encode() + b"\n")

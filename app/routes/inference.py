@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app import bodies, openapi, problems
 from app.dependencies import JSON_TYPES, Services, model_name, parse_json, services_in
 from app.limits import Bound, Timely
-from app.openapi import INFER_PATHS, PNG, PREDICT_PATHS
+from app.openapi import INFER_PATHS, PNG, PREDICT_PATHS, SVG
 from app.serving import inference, streaming
 from app.serving.endpoints import Endpoint
 from app.serving.oip import answers, requests
@@ -168,7 +168,7 @@ async def _predict(
 ) -> tuple[bytes | Events, list[tuple[bytes, bytes]]]:
     """Answer a verb."""
     verb = inference.find_verb(endpoint, name)
-    picture = _picture(verb, headers.get(b"accept", b"").decode("latin-1"))
+    picture, form = _picture(verb, headers.get(b"accept", b"").decode("latin-1"))
     asked = _read(verb, headers.get(b"content-type", b"").decode("latin-1").split(";")[0].strip().lower(), body)
     if verb.stream and verb.stream.wanted(asked):
         return await Events.begin(endpoint, verb.stream, asked, ticket, serving.executor), [
@@ -181,8 +181,9 @@ async def _predict(
     predictions = await inference.predict(endpoint, verb, asked, ticket, serving.executor)
     if picture:
         loop = asyncio.get_running_loop()
-        content = await loop.run_in_executor(serving.executor, picture.draw, served, asked, predictions)
-        return content, [*_extras(endpoint, headers, ticket), (b"content-type", PNG.encode())]
+        draw = picture.further.get(form, picture.draw)
+        content = await loop.run_in_executor(serving.executor, draw, served, asked, predictions)
+        return content, [*_extras(endpoint, headers, ticket), (b"content-type", form.encode())]
     answered = {"model": endpoint.manifest.model, "version": endpoint.manifest.version, "predictions": predictions}
     content = orjson.dumps(answered, option=orjson.OPT_SERIALIZE_NUMPY)
     return content, [*_extras(endpoint, headers, ticket), (b"content-type", JSON)]
@@ -232,14 +233,25 @@ def _extras(endpoint: Endpoint, headers: bodies.Headers, ticket: Ticket) -> list
     return extra
 
 
-def _picture(verb: Verb, accept: str) -> Picture | None:
-    """Return how to draw the answer if the client accepts PNG and not JSON."""
-    accepted = {item.split(";")[0].strip().lower() for item in accept.split(",")}
-    if PNG not in accepted or "application/json" in accepted:
-        return None
+def _picture(verb: Verb, accept: str) -> tuple[Picture | None, str]:
+    """Return how to draw the answer, and in which form, if the client accepts a picture and not JSON.
+
+    Raises:
+        NotAcceptable: the verb has no picture, or none in a form that the client takes; names those it has.
+    """
+    accepted = [item.split(";")[0].strip().lower() for item in accept.split(",")]
+    asked = [form for form in accepted if form in (PNG, SVG)]
+    if not asked or "application/json" in accepted:
+        return None, ""
     if verb.picture is None:
         raise NotAcceptable("This verb has no picture to answer with; accept application/json.")
-    return verb.picture
+    forms = (PNG, *verb.picture.further)
+    found = next((form for form in asked if form in forms), None)
+    if found is None:
+        raise NotAcceptable(
+            f"The picture of this verb comes as {' or '.join(forms)}; accept that, or application/json."
+        )
+    return verb.picture, found
 
 
 def _read(verb: Verb, given: str, body: bytes) -> BaseModel:

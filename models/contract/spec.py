@@ -29,6 +29,7 @@ class FamilySpec:
         verbs: the verbs of its task that it answers; empty means all.
         further_datasets: the kind of dataset that an option of the configuration names, by option. Such a dataset is
             given to :meth:`models.family.Family.study`; where the option is null there is none.
+        optional_parts: those of ``parts`` that a configuration can leave out.
         check: raises ``ValidationFailed`` when config, training and dataset facts do not go together.
     """
 
@@ -48,6 +49,7 @@ class FamilySpec:
     )
 
     further_datasets: Mapping[str, str] = field(default_factory=dict[str, str])
+    optional_parts: frozenset[str] = frozenset()
 
     def parts_of(self, kind: str) -> Mapping[str, PartSignature]:
         """Return the parts of a model that learnt from a dataset of this kind."""

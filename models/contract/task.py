@@ -69,6 +69,9 @@ class ServedModel:
         return cast("MadeT", self._made[make])
 
 
+Draw = Callable[[ServedModel, Any, Sequence[Prediction]], bytes]
+
+
 @dataclass(frozen=True)
 class Picture:
     """How a verb answers ``Accept: image/png``.
@@ -76,10 +79,12 @@ class Picture:
     Attributes:
         complete: returns the request with what a picture needs asked for, where the client left it open.
         draw: returns the PNG of a request and its predictions.
+        further: returns the same in other forms, by media type, such as ``image/svg+xml``.
     """
 
     complete: Callable[[ServedModel, Any], BaseModel]
-    draw: Callable[[ServedModel, Any, Sequence[Prediction]], bytes]
+    draw: Draw
+    further: Mapping[str, Draw] = field(default_factory=dict[str, Draw])
 
 
 @dataclass(frozen=True)

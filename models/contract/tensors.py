@@ -24,7 +24,9 @@ TOLERANCES: dict[Quantity, float] = {
 class TensorSignature(Options):
     """One input or output: a string in ``shape`` is a symbolic axis, such as ``batch`` or ``time``.
 
-    ``optional`` says, in a family's description, that an exported part lacks it when the dataset has nothing for it.
+    ``optional`` says, in a family's description, that an exported part lacks it when the dataset, or the configuration,
+    has nothing for it. ``ranked_by`` names the output whose values, in falling order, are those of these indices; see
+    :func:`models.contract.ties.without_ties`.
     """
 
     name: str
@@ -32,6 +34,7 @@ class TensorSignature(Options):
     shape: tuple[int | str, ...]
     quantity: Quantity = "values"
     optional: bool = Field(default=False, exclude_if=lambda optional: not optional)
+    ranked_by: str | None = Field(default=None, exclude_if=lambda name: name is None)
 
 
 class PartSignature(Options):

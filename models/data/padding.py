@@ -19,6 +19,17 @@ def padded(sequences: Sequence[Array]) -> tuple[Array, Array]:
     return filled, lengths
 
 
+def padded_twice(rows: Sequence[Sequence[Array]], step: int = 1) -> Array:
+    """Return ``rows`` of sequences as (batch, time, items) int64, filled up with padding; ``items`` is whole steps."""
+    longest = max((len(sequence) for row in rows for sequence in row), default=0)
+    width = max(1, -(-longest // step)) * step
+    filled = np.full((len(rows), max(map(len, rows)), width), PADDING, np.int64)
+    for number, row in enumerate(rows):
+        for time, sequence in enumerate(row):
+            filled[number, time, : len(sequence)] = sequence
+    return filled
+
+
 def runs_of_like_length(sequences: Sequence[Array], most_tokens: int) -> Iterator[list[int]]:
     """Yield the positions of all sequences, by falling length, as many at once as are padded to ``most_tokens``."""
     order = sorted(range(len(sequences)), key=lambda position: -len(sequences[position]))

@@ -206,9 +206,14 @@ class Recurrent(nn.Module):
         layers: int = 1,
         bidirectional: bool = False,
         dropout: float = 0.0,
+        residual: bool = False,
     ) -> None:
-        """Draw ``layers`` layers of ``hidden`` units per direction from ``generator``."""
+        """Draw ``layers`` layers of ``hidden`` units per direction from ``generator``.
+
+        With ``residual`` each layer above the first adds what goes into it to what comes out (Wu et al. 2016, §3.1).
+        """
         super().__init__()
+        self.residual = residual
         directions = (False, True) if bidirectional else (False,)
         self.width = hidden * len(directions)
         """Numbers per step of the outputs."""
@@ -253,6 +258,8 @@ class Recurrent(nn.Module):
                 found.append(above)
                 last.append(after)
             outputs = torch.cat(found, dim=2) if len(found) > 1 else found[0]
+            if self.residual and number:
+                outputs = outputs + below
         return outputs, tuple(last)
 
     def step(self, inputs: Tensor, states: Sequence[State]) -> tuple[Tensor, tuple[State, ...]]:
@@ -263,8 +270,9 @@ class Recurrent(nn.Module):
         assert all(len(cast("nn.ModuleList", directions)) == 1 for directions in self.layers)
         after: list[State] = []
         for number, (layer, state) in enumerate(zip(self._each(), states, strict=True)):
-            after.append(layer.step(inputs if number == 0 else self.dropout(inputs), state))
-            inputs = after[-1][0]
+            below = inputs if number == 0 else self.dropout(inputs)
+            after.append(layer.step(below, state))
+            inputs = after[-1][0] + below if self.residual and number else after[-1][0]
         return inputs, tuple(after)
 
     def _each(self) -> list[RecurrentLayer]:

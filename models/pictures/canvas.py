@@ -17,6 +17,7 @@ LINE = 18
 FONT_PIXELS = 13
 BLACK = (0, 0, 0)
 GREY = (90, 90, 90)
+UNSHOWN = "\N{REPLACEMENT CHARACTER}"
 
 
 class Canvas:
@@ -31,7 +32,7 @@ class Canvas:
 
     def write(self, left: float, top: float, text: str, colour: tuple[int, int, int] = BLACK) -> None:
         """Write one line of text."""
-        self._draw.text((left, top), text, colour, font=_font())
+        self._draw.text((left, top), one_line(text), colour, font=_font())
 
     def write_upwards(self, left: int, bottom: int, text: str) -> None:
         """Write one line of text that is read from below, its first letter at ``bottom``."""
@@ -41,7 +42,7 @@ class Canvas:
         if width == 0:
             return
         line = Image.new("RGB", (width, LINE), "white")
-        ImageDraw.Draw(line).text((0, 0), text, BLACK, font=_font())
+        ImageDraw.Draw(line).text((0, 0), one_line(text), BLACK, font=_font())
         self._image.paste(line.transpose(Image.Transpose.ROTATE_90), (left, bottom - width))
 
     def lay(self, left: int, top: int, pixels: Array) -> None:
@@ -59,7 +60,12 @@ class Canvas:
 
 def text_width(text: str) -> int:
     """Return how many pixels a line of text is wide."""
-    return int(_font().getlength(text)) + 1 if text else 0
+    return int(_font().getlength(one_line(text))) + 1 if text else 0
+
+
+def one_line(text: str) -> str:
+    """Return ``text`` with marks in place of line breaks and of whatever else no font can lay out."""
+    return text if text.isprintable() else "".join(letter if letter.isprintable() else UNSHOWN for letter in text)
 
 
 def enlarged(pixels: Array, factor: int) -> Array:

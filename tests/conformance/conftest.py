@@ -40,6 +40,8 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Content]:
         "tagged": _tagged(folder),
         "text": _text(folder),
         "labelled_text": _labelled_text(folder),
+        "parallel": _parallel(folder),
+        "dialogues": _dialogues(folder),
     }
     return {
         kind: datasets.content(
@@ -141,6 +143,35 @@ def _labelled_text(folder: Path) -> Path:
         words.insert(random.integers(len(words) + 1), COLOURS[row % 4])
         lines.append(f'"{" ".join(words)}, number {row}.",{("zero", "one", "two", "three")[row % 4]}')
     path = folder / "labelled.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def _parallel(folder: Path) -> Path:
+    """Write 240 pairs: colours and things, with other words in another order on the target side; lengths differ."""
+    random = np.random.default_rng(1)
+    lines: list[str] = []
+    for _ in range(240):
+        drawn = [(COLOURS[random.integers(4)], THINGS[random.integers(6)]) for _ in range(random.integers(1, 4))]
+        source = " and ".join(f"the {colour} {thing}" for colour, thing in drawn)
+        target = " plus ".join(f"{thing[::-1]} {colour[::-1]}" for colour, thing in drawn)
+        lines.append(f"{source}.\t{target}!")
+    path = folder / "parallel.tsv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def _dialogues(folder: Path) -> Path:
+    """Write 240 conversations in which a question about a thing is answered with its colour, and that is confirmed."""
+    random = np.random.default_rng(1)
+    lines: list[str] = []
+    for _ in range(240):
+        turns: list[str] = []
+        for _ in range(random.integers(1, 3)):
+            thing = int(random.integers(6))
+            turns += [f"what colour is the {THINGS[thing]}?", f"it is {COLOURS[thing % 4]}.", "thank you!"]
+        lines.append(json.dumps(turns))
+    path = folder / "dialogues.jsonl"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 

@@ -17,6 +17,7 @@ from models.contract.errors import ParityFailed, TrainingDiverged
 from models.contract.formats import Format
 from models.contract.task import Array, Arrays
 from models.contract.tensors import TOLERANCES, PartSignature
+from models.contract.ties import without_ties
 from models.family import Export, Family
 from workers.exporting.formats import RunPart
 
@@ -77,6 +78,7 @@ def _differences(
     part: str, signature: PartSignature, sizes: Mapping[str, int], wanted: Arrays, found: Arrays
 ) -> dict[str, float]:
     differences: dict[str, float] = {}
+    found = without_ties(signature, wanted, found)
     for output in signature.outputs:
         expected, actual = wanted[output.name], found[output.name]
         if np.isnan(expected.astype(np.float64)).any():

@@ -1,1 +1,1 @@
-"""Text as datasets hold it: tokens, vocabularies and the readers of files of lines and of labelled texts."""
+"""Text as datasets hold it: tokens, vocabularies, and the readers of lines, labelled texts, pairs and dialogues."""

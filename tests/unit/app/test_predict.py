@@ -92,6 +92,18 @@ async def test_answer_comes_in_the_form_that_is_accepted(
             assert picture.format == "PNG"
 
 
+async def test_a_form_that_the_picture_does_not_have_is_refused_with_those_it_has(
+    client: httpx.AsyncClient, publisher: Publisher
+) -> None:
+    """A client that takes only SVG learns that there is PNG; one that takes either gets what there is."""
+    publisher.publish()
+    refused = await client.post("/v1/models/tiny/classify", json=BODY, headers={"Accept": "image/svg+xml"})
+    assert (refused.status_code, refused.json()["code"]) == (406, "not_acceptable")
+    assert "image/png" in refused.json()["detail"]
+    either = await client.post("/v1/models/tiny/classify", json=BODY, headers={"Accept": "image/svg+xml, image/png"})
+    assert either.headers["content-type"] == "image/png"
+
+
 async def test_verb_without_a_picture_says_so(
     client: httpx.AsyncClient, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:

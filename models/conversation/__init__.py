@@ -1,0 +1,1 @@
+"""Conversation: what is said next."""

@@ -1,0 +1,136 @@
+"""Verbs ``reply`` and ``score``: the turns are read as one source, the reply is searched for or drawn."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Sequence
+from typing import cast
+
+from models.contract.errors import ValidationFailed
+from models.contract.task import Array, Codec, Piece, Prediction, ServedModel, StreamCodec
+from models.conversation.exchanges import source_text
+from models.conversation.requests import ReplyRequest, ScoreRequest
+from models.data.vocabulary import UNKNOWN
+from models.seq2seq.beam import Hypothesis, Search, beam_search
+from models.seq2seq.forced import forced
+from models.seq2seq.languages import Languages
+from models.seq2seq.telling import Drawn, Likeliest, driven, target_told, whole
+from models.seq2seq.writing import Sentence, Words, words_of, written
+
+SEED_BITS = 48
+
+
+def reply(model: ServedModel, request: ReplyRequest) -> Codec:
+    """Yield runs of encoder and steps; return the reply.
+
+    Raises:
+        ValidationFailed: no turn says anything, or the beam is too wide for the model.
+    """
+    if request.temperature is not None:
+        return [(yield from whole(stream(model, request)))]
+    languages = model.once(Languages.of)
+    sentence = _read(model, languages, request.turns)
+    _check_width(model, "beam_size", request.beam)
+    (beam,) = yield from beam_search([sentence.source], _search(model, request))
+    beam = beam[: request.n_best]
+    words = yield from words_of(languages, beam)
+    return [_replied(languages, sentence, beam, words, request)]
+
+
+def stream(model: ServedModel, request: ReplyRequest) -> StreamCodec:
+    """Do the same by greedy search or draws, and yield each piece of the reply when it is sure."""
+    languages = model.once(Languages.of)
+    sentence = _read(model, languages, request.turns)
+    seed: int | None = None
+    choice: Likeliest | Drawn = Likeliest()
+    if request.temperature is not None:
+        _check_width(model, "top_k", request.top_k or 1)
+        seed = secrets.randbits(SEED_BITS) if request.seed is None else request.seed
+        choice = Drawn(request.temperature, request.top_k, seed)
+
+    def told(indices: Array, attention: Array | None) -> str:
+        return written(languages, sentence, indices, attention, {}, copies=False).text
+
+    spells = languages.letters is not None
+    hypothesis = yield from target_told(sentence.source, _search(model, request), told, choice, spells=spells)
+    words = yield from driven(words_of(languages, [hypothesis]))
+    if words[0]:
+        text = written(languages, sentence, hypothesis.indices, None, words[0], copies=False).text
+        yield Piece({"text": text[len(told(hypothesis.indices[: min(words[0])], None)) :]})
+    return _replied(languages, sentence, [hypothesis], words, request, seed)
+
+
+def score(model: ServedModel, request: ScoreRequest) -> Codec:
+    """Yield runs of encoder and steps; return the likelihood of each reply."""
+    languages = model.once(Languages.of)
+    sentences = [_sentence(model, languages, said.turns) for said in request.exchanges]
+    targets = [languages.written(said.reply) for said in request.exchanges]
+    found = yield from forced([sentence.source for sentence in sentences], targets)
+    answers: list[Prediction] = []
+    for target, own in zip(targets, found, strict=True):
+        total = float(own.log_probabilities.sum())
+        perplexity = math.exp(min(-total / len(target), 700.0))
+        unknown = int((target == UNKNOWN).sum())
+        answers.append({"log_probability": total, "tokens": len(target), "perplexity": perplexity, "unknown": unknown})
+    return answers
+
+
+def _read(model: ServedModel, languages: Languages, turns: Sequence[str]) -> Sentence:
+    """Return the turns as the encoder reads them.
+
+    Raises:
+        ValidationFailed: the last of them is empty.
+    """
+    if not languages.source.normalized(turns[-1]):
+        raise ValidationFailed.at(f"/turns/{len(turns) - 1}", "is empty; the last turn is what is replied to")
+    return _sentence(model, languages, turns)
+
+
+def _sentence(model: ServedModel, languages: Languages, turns: Sequence[str]) -> Sentence:
+    context, longest = (cast("int", model.config[name]) for name in ("context_turns", "longest"))
+    normalized = [languages.source.normalized(turn) for turn in turns]
+    return Sentence.of(languages, source_text([turn for turn in normalized if turn], context, longest))
+
+
+def _search(model: ServedModel, request: ReplyRequest) -> Search:
+    spells = model.config["vocabulary"] == "hybrid"
+    return Search(request.beam, request.length_penalty, 0.0, (0.0, request.longest), unknown=spells)
+
+
+def _check_width(model: ServedModel, field: str, width: int) -> None:
+    widest = cast("int", model.config["widest_beam"])
+    if width > widest:
+        detail = f"is {width}; this model gives the {widest} best tokens of a step (its option widest_beam)"
+        raise ValidationFailed.at(f"/{field}", detail)
+
+
+def _replied(
+    languages: Languages,
+    sentence: Sentence,
+    beam: Sequence[Hypothesis],
+    words: Sequence[Words],
+    request: ReplyRequest,
+    seed: int | None = None,
+) -> Prediction:
+    texts = [
+        written(languages, sentence, hypothesis.indices, None, own, copies=False).text
+        for hypothesis, own in zip(beam, words, strict=True)
+    ]
+    best = beam[0]
+    answer: dict[str, object] = {
+        "reply": texts[0],
+        "score": best.score,
+        "log_probability": best.log_probability,
+        "tokens": len(best.indices),
+        "complete": best.ended,
+        "unknown": sentence.unknown,
+    }
+    if seed is not None:
+        answer["seed"] = seed
+    if request.n_best > 1:
+        answer["n_best"] = [
+            {"reply": text, "score": item.score, "log_probability": item.log_probability}
+            for text, item in zip(texts, beam, strict=True)
+        ]
+    return answer

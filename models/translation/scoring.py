@@ -1,0 +1,55 @@
+"""Verb ``score``: how likely a given translation is, and where each of its tokens looks."""
+
+from __future__ import annotations
+
+import math
+
+from models.contract.errors import ValidationFailed
+from models.contract.task import Codec, Prediction, ServedModel
+from models.data.texts.pairs import LONGEST_SENTENCE
+from models.data.texts.segmentation import END
+from models.data.vocabulary import UNKNOWN
+from models.seq2seq.forced import Forced, forced
+from models.seq2seq.languages import Languages
+from models.seq2seq.writing import Sentence
+from models.translation.requests import ScoreRequest
+from models.translation.translating import sentence_read
+
+
+def score(model: ServedModel, request: ScoreRequest) -> Codec:
+    """Yield runs of encoder and steps; return the likelihood of each target.
+
+    Raises:
+        ValidationFailed: a source or a target has more characters than datasets may have.
+    """
+    languages = model.once(Languages.of)
+    sources: list[Sentence] = []
+    targets: list[list[str]] = []
+    for position, pair in enumerate(request.pairs):
+        sources.append(sentence_read(languages, pair.source, f"/pairs/{position}/source"))
+        if len(pair.target) > LONGEST_SENTENCE:
+            detail = f"has {len(pair.target)} characters; a sentence has at most {LONGEST_SENTENCE}. Break it up"
+            raise ValidationFailed.at(f"/pairs/{position}/target", detail)
+        targets.append(languages.target.cut(pair.target))
+    written = [languages.written(pair.target) for pair in request.pairs]
+    found = yield from forced([sentence.source for sentence in sources], written)
+    return [
+        _scored(languages, source, target, own, attention=request.attention)
+        for source, target, own in zip(sources, targets, found, strict=True)
+    ]
+
+
+def _scored(languages: Languages, source: Sentence, target: list[str], found: Forced, *, attention: bool) -> Prediction:
+    total = float(found.log_probabilities.sum())
+    looked = found.attention
+    if looked is not None and languages.reverse_source:
+        looked = looked[:, ::-1]
+    return {
+        "log_probability": total,
+        "tokens": len(found.log_probabilities),
+        "perplexity": math.exp(min(-total / len(found.log_probabilities), 700.0)),
+        "unknown": int((languages.target.indices(target) == UNKNOWN).sum()),
+        "source_tokens": [languages.source.shown(token) for token in source.tokens],
+        "target_tokens": [*(languages.target.shown(token) for token in target), END],
+        "attention": looked.tolist() if attention and looked is not None else None,
+    }

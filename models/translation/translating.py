@@ -1,0 +1,176 @@
+"""Verb ``translate``: beam search around the exported encoder and step, and the text that its tokens make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from models.contract.errors import ValidationFailed
+from models.contract.task import Array, Codec, Piece, Prediction, ServedModel, StreamCodec
+from models.data.texts.pairs import LONGEST_SENTENCE
+from models.data.texts.segmentation import SPACE
+from models.seq2seq.beam import Hypothesis, Search, beam_search
+from models.seq2seq.languages import Languages
+from models.seq2seq.telling import Likeliest, driven, target_told
+from models.seq2seq.writing import Sentence, Words, Written, words_of, written
+from models.translation.requests import MOST_TOKENS, TranslateRequest
+
+
+def translate(model: ServedModel, request: TranslateRequest) -> Codec:
+    """Yield runs of encoder and steps; return a translation of each sentence.
+
+    Raises:
+        ValidationFailed: a sentence is empty, too long or holds nothing that the model knows, or the beam is too wide.
+    """
+    languages = model.once(Languages.of)
+    check_beam(model, request.beam)
+    sentences: dict[int, Sentence] = {}
+    errors: dict[int, ValidationFailed] = {}
+    for position, text in enumerate(request.sentences):
+        try:
+            sentences[position] = sentence_of(languages, text, f"/sentences/{position}")
+        except ValidationFailed as error:
+            if not request.partial:
+                raise
+            errors[position] = error
+    beams = yield from beam_search([sentence.source for sentence in sentences.values()], search_of(request))
+    beams = [beam[: request.n_best] for beam in beams]
+    words = iter((yield from words_of(languages, [hypothesis for beam in beams for hypothesis in beam])))
+    found = {
+        position: _translated(languages, sentence, beam, [next(words) for _ in beam], request)
+        for (position, sentence), beam in zip(sentences.items(), beams, strict=True)
+    }
+    return [
+        _failed(errors[position]) if position in errors else found[position]
+        for position in range(len(request.sentences))
+    ]
+
+
+def stream(model: ServedModel, request: TranslateRequest) -> StreamCodec:
+    """Do the same for one sentence by greedy search, and yield each piece of the text when it is sure.
+
+    Where unknown words are spelt, nothing is sure from the first of them on until all are there.
+    """
+    languages = model.once(Languages.of)
+    sentence = sentence_of(languages, request.sentences[0], "/sentences/0")
+
+    def told(indices: Array, attention: Array | None) -> str:
+        return written(languages, sentence, indices, attention, {}, copies=request.copy_unknown).text
+
+    spells = languages.letters is not None
+    hypothesis = yield from target_told(sentence.source, search_of(request), told, Likeliest(), spells=spells)
+    words = yield from driven(words_of(languages, [hypothesis]))
+    if words[0]:
+        whole = _written(languages, sentence, hypothesis, words[0], request).text
+        said = told(hypothesis.indices[: min(words[0])], _first(hypothesis.attention, min(words[0])))
+        yield Piece({"text": whole[len(said) :]})
+    return _translated(languages, sentence, [hypothesis], words, request)
+
+
+def search_of(request: TranslateRequest) -> Search:
+    """Return how the request wants to search."""
+    longest = (2.0, 10) if request.longest is None else (0.0, request.longest)
+    return Search(request.beam, request.length_penalty, request.coverage_penalty, longest)
+
+
+def check_beam(model: ServedModel, beam: int) -> None:
+    """Return if the model's step gives as many candidates as ``beam`` hypotheses.
+
+    Raises:
+        ValidationFailed: it gives fewer.
+    """
+    widest = cast("int", model.config["widest_beam"])
+    if beam > widest:
+        detail = f"is {beam}; this model searches {widest} hypotheses at most (its option widest_beam)"
+        raise ValidationFailed.at("/beam_size", detail)
+
+
+def sentence_of(languages: Languages, text: str, pointer: str) -> Sentence:
+    """Return the sentence as the encoder reads it.
+
+    Raises:
+        ValidationFailed: it is empty, too long, or none of its tokens is known; says which and the limit.
+    """
+    sentence = sentence_read(languages, text, pointer)
+    if not sentence.tokens:
+        raise ValidationFailed.at(pointer, "is empty; send a sentence")
+    most = MOST_TOKENS["character" if languages.source.unit == "character" else "word"]
+    if len(sentence.tokens) > most:
+        detail = f"has {len(sentence.tokens)} tokens; a sentence has at most {most}. Break it up"
+        raise ValidationFailed.at(pointer, detail)
+    letters = [token for token in sentence.tokens if token != SPACE]
+    if sentence.unknown == len(letters) and languages.source.unit in ("character", "bpe"):
+        detail = "holds no character that the model has seen; write it in the language that the model translates"
+        raise ValidationFailed.at(pointer, detail)
+    return sentence
+
+
+def sentence_read(languages: Languages, text: str, pointer: str) -> Sentence:
+    """Return the same for any sentence that is not beyond measure.
+
+    Raises:
+        ValidationFailed: it has more characters than datasets may have.
+    """
+    if len(text) > LONGEST_SENTENCE:
+        detail = f"has {len(text)} characters; a sentence has at most {LONGEST_SENTENCE}. Break it up"
+        raise ValidationFailed.at(pointer, detail)
+    return Sentence.of(languages, text)
+
+
+def _translated(
+    languages: Languages,
+    sentence: Sentence,
+    beam: Sequence[Hypothesis],
+    words: Sequence[Words],
+    request: TranslateRequest,
+) -> Prediction:
+    """Return the prediction of a sentence whose ``beam`` has the best hypothesis first, each with its spelt words."""
+    targets = [_written(languages, sentence, *pair, request) for pair in zip(beam, words, strict=True)]
+    best, target = beam[0], targets[0]
+    answer: dict[str, object] = {
+        "translation": target.text,
+        "score": best.score,
+        "log_probability": best.log_probability,
+        "source_tokens": [languages.source.shown(token) for token in sentence.tokens],
+        "target_tokens": [languages.target.shown(token) for token in target.tokens],
+        "attention": target.attention.tolist() if target.attention is not None and request.attention else None,
+        "copied": target.copied,
+        "spelt": target.spelt,
+        "unknown": sentence.unknown,
+        "complete": best.ended,
+    }
+    if request.n_best > 1:
+        answer["n_best"] = [_alternative(languages, *pair) for pair in zip(beam, targets, strict=True)]
+    return answer
+
+
+def _written(
+    languages: Languages, sentence: Sentence, hypothesis: Hypothesis, words: Words, request: TranslateRequest
+) -> Written:
+    return written(languages, sentence, hypothesis.indices, hypothesis.attention, words, copies=request.copy_unknown)
+
+
+def _alternative(languages: Languages, hypothesis: Hypothesis, target: Written) -> Mapping[str, object]:
+    return {
+        "translation": target.text,
+        "score": hypothesis.score,
+        "log_probability": hypothesis.log_probability,
+        "target_tokens": [languages.target.shown(token) for token in target.tokens],
+    }
+
+
+def _first(attention: Array | None, count: int) -> Array | None:
+    return None if attention is None else attention[:count]
+
+
+def _failed(error: ValidationFailed) -> Prediction:
+    (item,) = error.errors
+    return {
+        "translation": None,
+        "score": None,
+        "log_probability": None,
+        "source_tokens": [],
+        "target_tokens": [],
+        "attention": None,
+        "error": {"detail": item.detail, "pointer": item.pointer},
+    }

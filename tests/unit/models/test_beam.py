@@ -1,0 +1,224 @@
+"""The search against all there is to find in small worlds, and the penalties against their equations."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.contract.task import Array, Arrays, Call, Piece
+from models.data.texts.segmentation import END_INDEX
+from models.seq2seq.beam import Hypothesis, Search, beam_search, coverage_penalty, length_penalty
+from models.seq2seq.forced import forced
+from models.seq2seq.parts import ENCODER
+from models.seq2seq.running import Source
+from models.seq2seq.telling import Drawn, Likeliest, target_told
+
+SIZE = 6
+"""Tokens: padding, unknown, the end, and three others."""
+
+
+class World:
+    """A language in which what follows depends on the source's first token and the token before."""
+
+    def __init__(self, seed: int = 1, *, attends: bool = True) -> None:
+        random = np.random.default_rng(seed)
+        table = random.normal(0, 1.5, (SIZE, SIZE, SIZE))
+        table[:, :, 0] = -1e9
+        self.table = table - np.log(np.exp(table).sum(axis=2, keepdims=True))
+        self.attends = attends
+        self.rows: list[int] = []
+        self.shapes: list[tuple[int, ...]] = []
+
+    def run(self, part: str, arrays: Arrays) -> dict[str, Array]:
+        if part == ENCODER:
+            self.shapes.append(arrays["tokens"].shape)
+            first = arrays["tokens"][:, :1].astype(np.float32)
+            memory = {"memory": np.zeros((*arrays["tokens"].shape, 1), np.float32)} if self.attends else {}
+            return {"start": first, **memory}
+        self.rows.append(len(arrays["tokens"]))
+        scores = self.table[arrays["state"][:, 0].astype(int), arrays["tokens"]]
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :-1]  # all but padding
+        found: dict[str, Array] = {
+            "likeliest": np.take_along_axis(scores, best, axis=1).astype(np.float32),
+            "candidates": best,
+            "log_probability": np.take_along_axis(scores, arrays["wanted"][:, None], axis=1)[:, 0].astype(np.float32),
+            "next_state": arrays["state"],
+        }
+        if self.attends:
+            weights = np.arange(arrays["memory"].shape[1])[None, :] < arrays["lengths"][:, None]
+            found["attention"] = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+        return found
+
+    def search(self, sources: Sequence[Source], search: Search) -> list[list[Hypothesis]]:
+        return self.driven(beam_search(sources, search))
+
+    def driven(self, codec: Any) -> Any:  # noqa: ANN401 - a generator of any result
+        try:
+            step = next(codec)
+            while True:
+                step = codec.send(self.run(step.part, step.arrays) if isinstance(step, Call) else None)
+        except StopIteration as stop:
+            return stop.value
+
+    def likelihoods(self, first: int, longest: int) -> Mapping[tuple[int, ...], float]:
+        """Return the log-probability of every ended target of up to ``longest`` tokens."""
+        found: dict[tuple[int, ...], float] = {}
+        for length in range(longest + 1):
+            for target in itertools.product([1, 3, 4, 5], repeat=length):
+                path = [END_INDEX, *target, END_INDEX]
+                found[target] = sum(float(self.table[first, a, b]) for a, b in itertools.pairwise(path))
+        return found
+
+
+SOURCES = [Source(np.array(indices)) for indices in ([3, 4], [5], [4, 4, 4, 3], [3])]
+
+
+@pytest.mark.parametrize("attends", [True, False])
+@pytest.mark.parametrize("alpha", [0.0, 0.7])
+def test_a_wide_beam_finds_the_best_of_all(alpha: float, *, attends: bool) -> None:
+    """Every target there can be is scored by hand; a beam as wide as they are many misses none."""
+    world = World(attends=attends)
+    found = world.search(SOURCES, Search(500, alpha, longest=(0.0, 3)))
+    for source, beam in zip(SOURCES, found, strict=True):
+        all_there_is = world.likelihoods(int(source.indices[0]), 3)
+        scores = {target: total / length_penalty(len(target) + 1, alpha) for target, total in all_there_is.items()}
+        wanted = sorted(scores.values(), reverse=True)
+        assert [item.score for item in beam] == pytest.approx(wanted[: len(beam)], abs=1e-5)
+        assert len(beam) == len(scores)
+        best = tuple(beam[0].indices.tolist())
+        assert beam[0].log_probability == pytest.approx(all_there_is[best], abs=1e-5)
+
+
+@pytest.mark.parametrize("beam", [1, 2, 5])
+def test_sources_do_not_depend_on_one_another(beam: int) -> None:
+    """Alone and together, in any order."""
+    together = World().search(SOURCES, Search(beam, 0.6, 0.2))
+    for source, wanted in zip(SOURCES, together, strict=True):
+        (alone,) = World().search([source], Search(beam, 0.6, 0.2))
+        assert [item.indices.tolist() for item in alone] == [item.indices.tolist() for item in wanted]
+        assert [item.score for item in alone] == pytest.approx([item.score for item in wanted])
+
+
+def test_a_beam_of_one_is_greedy_and_the_stream_tells_the_same() -> None:
+    """Each step the best token; pieces add up to what is told of the whole."""
+    for source in SOURCES:
+        world = World(seed=3)
+        (beam,) = world.search([source], Search(1, 0.6, 0.2))
+        path, last = list[int](), END_INDEX
+        while len(path) < 2 * len(source) + 10:
+            last = int(world.table[source.indices[0], last].argmax())
+            if last == END_INDEX:
+                break
+            path.append(last)
+        assert beam[0].indices.tolist() == path
+        told: list[str] = []
+
+        def shown(indices: Array, attention: Array | None) -> str:
+            del attention
+            return "".join(map(str, indices.tolist()))
+
+        codec: Any = target_told(source, Search(1, 0.6, 0.2), shown, Likeliest())
+        try:
+            step = next(codec)
+            while True:
+                if isinstance(step, Piece):
+                    told.append(str(step.content["text"]))
+                step = codec.send(world.run(step.part, step.arrays) if isinstance(step, Call) else None)
+        except StopIteration as stop:
+            streamed: Hypothesis = stop.value
+        assert "".join(told) == "".join(map(str, path))
+        assert streamed.indices.tolist() == path
+        assert streamed.score == pytest.approx(beam[0].score)
+
+
+def test_what_ends_leaves_the_beam() -> None:
+    """Later steps run fewer rows, and none when all have ended."""
+    world = World()
+    world.search(SOURCES, Search(4))
+    assert world.rows[0] == len(SOURCES)
+    assert max(world.rows) <= 4 * len(SOURCES)
+    assert world.rows[-1] < max(world.rows)
+
+
+def test_targets_end_at_the_limit_of_their_source() -> None:
+    """A world that never ends by itself."""
+    world = World(attends=False)
+    world.table[:, :, END_INDEX] = -50
+    found = world.search(SOURCES, Search(2, longest=(2.0, 1)))
+    assert [len(beam[0].indices) for beam in found] == [5, 3, 9, 3]
+    assert not any(item.ended for beam in found for item in beam)
+    assert all(len(beam) == 2 for beam in found)
+
+
+def test_padding_is_in_whole_steps() -> None:
+    """So that steps of different requests have the same shape."""
+    world = World()
+    world.search([Source(np.array([3] * 9)), Source(np.array([4]))], Search(1, longest=(0.0, 1)))
+    assert world.shapes == [(2, 16)]
+
+
+def test_penalties_are_those_of_the_paper() -> None:
+    """Wu et al. (2016), Eq. 14: lp(1) = 1, α = 0 changes nothing, full coverage costs nothing."""
+    assert length_penalty(1, 0.7) == 1
+    assert length_penalty(13, 0.0) == 1
+    assert length_penalty(7, 1.0) == pytest.approx(2)
+    assert coverage_penalty(np.array([1.0, 3.0]), 0.2) == 0
+    assert coverage_penalty(np.array([0.5, 1.0]), 0.2) == pytest.approx(0.2 * math.log(0.5))
+    assert math.isfinite(coverage_penalty(np.array([0.0]), 1.0))
+
+
+def test_what_is_uncovered_is_ranked_lower() -> None:
+    """Equal attention everywhere: long targets cover more, so a heavy β favours them."""
+    sources = [Source(np.array([3, 3, 3, 3, 3, 3]))]
+    plain, covered = (World().search(sources, Search(20, 0.0, beta))[0] for beta in (0.0, 5.0))
+    assert len(covered[0].indices) > len(plain[0].indices)
+    looked = covered[0].attention
+    assert looked is not None
+    assert looked.shape == (len(covered[0].indices), 6)
+
+
+def test_forced_targets_have_the_likelihood_of_the_world() -> None:
+    """Given targets of different lengths, each behind its own source."""
+    world = World()
+    targets = [np.array([3, 4, END_INDEX]), np.array([END_INDEX]), np.array([1, 5, 5, 3, END_INDEX]), np.array([4, 2])]
+    found = world.driven(forced(SOURCES, targets))
+    for source, target, own in zip(SOURCES, targets, found, strict=True):
+        path = [END_INDEX, *target.tolist()]
+        wanted = [float(world.table[source.indices[0], a, b]) for a, b in itertools.pairwise(path)]
+        assert own.log_probabilities.tolist() == pytest.approx(wanted, abs=1e-5)
+        assert own.attention.shape == (len(target), len(source))
+
+
+def test_unknown_tokens_can_be_kept_out_of_targets() -> None:
+    """By the beam at any width, and by draws."""
+    world = World()
+    world.table[:, :, 1] = 3.0
+    assert any(1 in item.indices for beam in world.search(SOURCES, Search(3)) for item in beam)
+    for beam in (1, 3):
+        found = world.search(SOURCES, Search(beam, unknown=False))
+        assert not any(1 in item.indices for hypotheses in found for item in hypotheses)
+        assert all(len(hypotheses) == beam for hypotheses in found)
+    for seed in range(20):
+        told = target_told(SOURCES[0], Search(1, unknown=False), lambda *_: "", Drawn(1.0, 1, seed))
+        assert 1 not in world.driven(told).indices
+
+
+def test_draws_are_as_frequent_as_the_world_says() -> None:
+    """At temperature 1 among all, and among the two best at another temperature; one seed gives one target."""
+    scores = np.log(np.array([0.5, 0.3, 0.2]))
+    for temperature, top_k, wanted in ((1.0, None, [0.5, 0.3, 0.2]), (0.5, 2, [0.25 / 0.34, 0.09 / 0.34, 0.0])):
+        choice = Drawn(temperature, top_k, seed=4)
+        counts = np.bincount([choice.rank(scores) for _ in range(4_000)], minlength=3) / 4_000
+        np.testing.assert_allclose(counts, wanted, atol=0.03)
+    world = World()
+    drawn = [
+        world.driven(target_told(SOURCES[0], Search(1), lambda *_: "", Drawn(1.0, None, seed))).indices.tolist()
+        for seed in (1, 1, 2, 3)
+    ]
+    assert drawn[0] == drawn[1]
+    assert len({tuple(indices) for indices in drawn}) > 1
