@@ -56,7 +56,7 @@ def main() -> int:
         given.write_text(json.dumps({"sentences": sentences, **SIZES, **TRAINING}), encoding="utf-8")
         command = [str(ENVIRONMENT / "bin" / "python"), "-P", str(PROGRAM), str(given)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True) as flair:
-            turns = _Turns(flair)
+            turns = _Turns(flair, Path(log.name))
             _train(data, epochs, turns)
             cast("IO[str]", flair.stdin).close()
     count = sum(map(len, tokens))
@@ -71,10 +71,10 @@ def main() -> int:
 class _Turns:
     """An observer that lets Flair train for an epoch after each of ours."""
 
-    def __init__(self, flair: subprocess.Popen[str]) -> None:
+    def __init__(self, flair: subprocess.Popen[str], log: Path) -> None:
         self.own: list[float] = []
         self.flairs: list[float] = []
-        self._flair = flair
+        self._flair, self._log = flair, log
         self._started = 0.0
 
     def begin(self) -> None:
@@ -93,7 +93,7 @@ class _Turns:
         asking.flush()
         answer = answering.readline()
         if not answer:
-            raise SystemExit("Flair has ended; run it by hand to see why")
+            raise SystemExit(f"Flair has ended:\n{self._log.read_text(encoding='utf-8')[-2000:]}")
         other = json.loads(answer)
         print(f"epoch {epoch}: {own:.2f} s, Flair's {other['seconds']:.2f} s", flush=True)
         self.own.append(own)
