@@ -79,6 +79,10 @@ bench-training: $(INSTALLED) ## Measure how long training takes, beside a hand-w
 bench-generation: $(INSTALLED) ## Measure a traversal of a served variational autoencoder over HTTP, as numbers and as a picture.
 	$(BIN)/python -m benchmarks.generation
 
+.PHONY: bench-sampling
+bench-sampling: $(INSTALLED) ## Measure 64 samples of a served DCGAN beside the same network in eager PyTorch.
+	$(BIN)/python -m benchmarks.sampling
+
 .PHONY: bench-tagging
 bench-tagging: $(INSTALLED) ## Measure a served tagger beside the same network in eager PyTorch, and how much is padding.
 	$(BIN)/python -m benchmarks.tagging

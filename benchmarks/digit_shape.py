@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 
 from models.contract.task import Array
+
+FAINTEST = 1e-9
+"""Least divisor: an image without any brightness has neither slant nor width."""
 
 
 def slants_and_widths(images: Array) -> tuple[Array, Array]:
@@ -13,14 +18,17 @@ def slants_and_widths(images: Array) -> tuple[Array, Array]:
     The slant is the shear that stands the strokes upright, μ₁₁ / μ₀₂ by central moments of brightness; the width is the
     standard deviation along the rows after it, in pixels.
     """
-    weights = images / images.sum(axis=(1, 2), keepdims=True).clip(min=1e-9)
-    rows: Array = np.arange(images.shape[1])[None, :, None]
-    columns: Array = np.arange(images.shape[2])[None, None, :]
-    down = rows - (weights * rows).sum(axis=(1, 2), keepdims=True)
-    across = columns - (weights * columns).sum(axis=(1, 2), keepdims=True)
-    slants = (weights * down * across).sum(axis=(1, 2)) / (weights * down**2).sum(axis=(1, 2)).clip(min=1e-9)
-    upright = across - slants[:, None, None] * down
-    return slants, np.sqrt((weights * upright**2).sum(axis=(1, 2)))
+    rows, columns = cast("Array", np.indices(images.shape[1:], np.float64))
+    weights = cast("Array", images / np.maximum(images.sum(axis=(1, 2), keepdims=True), FAINTEST))
+
+    def mean(values: Array) -> Array:
+        """Return the mean of values (count, height, width) by brightness, (count, 1, 1)."""
+        return (weights * values).sum(axis=(1, 2), keepdims=True)
+
+    down, across = cast("Array", rows - mean(rows)), cast("Array", columns - mean(columns))
+    slants = cast("Array", mean(down * across) / np.maximum(mean(down * down), FAINTEST))
+    upright = cast("Array", across - slants * down)
+    return slants.ravel(), np.sqrt(mean(upright * upright)).ravel()
 
 
 def correlation(codes: Array, measures: Array, groups: Array) -> float:

@@ -99,9 +99,8 @@ def test_equal_distributions_cannot_be_told() -> None:
 
 def _small(**options: Any) -> tuple[Adversaries, AdversarialLearner]:
     random = torch.Generator().manual_seed(0)
-    family: Any = CATALOG.family("gan")(
-        CATALOG.spec("gan").config(generator_sizes=(8,), discriminator_sizes=(8,)), META
-    )
+    config = CATALOG.spec("gan").config.parse({"generator_sizes": [8], "discriminator_sizes": [8]})
+    family: Any = CATALOG.family("gan")(config, META)
     module = family.build(random)
     training = CATALOG.spec("gan").training.parse(options)
     return module, family.learner(module, training, Plan.of(64, 2, 16), random)
