@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from models.contract.training import GradientTraining
 
 DEFAULT_MOMENTUM = 0.9
+SECOND_MOMENT_DECAY = 0.999
 ROUNDING = 1e-6
 """Head-room under a norm limit, so that float32 rounding cannot lift a row above it."""
 
@@ -58,6 +59,12 @@ def make_optimizer(module: nn.Module, options: GradientTraining) -> torch.optim.
             return torch.optim.RMSprop(groups, lr=rate, momentum=options.momentum or 0.0)
         case "adam":
             return torch.optim.Adam(groups, lr=rate, fused=True)
+
+
+def adam(parameters: Iterable[nn.Parameter], rate: float, first_moment_decay: float) -> torch.optim.Optimizer:
+    """Return Adam at a constant ``rate``, for a learner with optimisers of its own."""
+    _do_without_compiler()
+    return torch.optim.Adam(list(parameters), lr=rate, betas=(first_moment_decay, SECOND_MOMENT_DECAY), fused=True)
 
 
 def take_step(optimizer: torch.optim.Optimizer) -> None:

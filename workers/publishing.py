@@ -132,7 +132,7 @@ def publish(finished: Finished, exported: Exported, claim: Claim, versions: Vers
         family=spec.name,
         task=spec.task,
         verbs=spec.verbs or tuple(finished.task.verbs),
-        headline=finished.task.headline,
+        headline=spec.headline or finished.task.headline,
         config=request.config,
         training=request.training,
         dataset=_reference(record),

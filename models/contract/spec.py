@@ -27,6 +27,7 @@ class FamilySpec:
         parts_by_kind: the same for kinds of dataset that give other inputs than the usual one.
         insides: what it can return beside the answer, such as ``attention``.
         verbs: the verbs of its task that it answers; empty means all.
+        headline: the metric to show first, where the task's own is none of this family's.
         further_datasets: the kind of dataset that an option of the configuration names, by option. Such a dataset is
             given to :meth:`models.family.Family.study`; where the option is null there is none.
         optional_parts: those of ``parts`` that a configuration can leave out.
@@ -48,6 +49,7 @@ class FamilySpec:
         default_factory=dict[str, Mapping[str, PartSignature]]
     )
 
+    headline: str | None = None
     further_datasets: Mapping[str, str] = field(default_factory=dict[str, str])
     optional_parts: frozenset[str] = frozenset()
 

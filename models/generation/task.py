@@ -7,7 +7,7 @@ from typing import ClassVar, cast
 
 import numpy as np
 
-from models.contract.task import Array, Evaluation, Picture, Prediction, Query, ServedModel, Split, Task, Verb
+from models.contract.task import Evaluation, Picture, Prediction, Query, ServedModel, Split, Task, Verb
 from models.generation.encoding import ENCODER, LIKELIHOOD, divergences, encode, reconstruct, score
 from models.generation.images import unit
 from models.generation.requests import (
@@ -23,6 +23,7 @@ from models.generation.requests import (
     TraverseRequest,
 )
 from models.generation.walking import INERT_ACTIVITY, interpolate, sample, traverse
+from models.metrics.energy import energy_distance
 
 EVALUATION_BATCH = 250
 EVALUATION_SAMPLES = 256
@@ -68,16 +69,18 @@ class Generation(Task):
     }
 
     def evaluation(self, model: ServedModel, split: Split) -> Evaluation:
-        """Encode and score ``split`` where the model can; else compare the mean of its samples with that of ``split``.
+        """Encode and score ``split`` where the model can; else compare its samples with ``split``.
 
         ``elbo`` = ``reconstruction`` − ``divergence`` in nats per image; ``active_dimensions`` are those that images
-        move (Burda et al. 2016, §5.2). ``pixel_distance`` is the mean distance of both mean images, in [0, 1].
+        move (Burda et al. 2016, §5.2). ``energy_distance`` is that of 256 samples from as many images, in [0, 1].
         """
         if ENCODER in model.signatures and LIKELIHOOD in model.signatures:
             return (yield from _scores(split))
         predictions = yield Query("sample", SampleRequest(count=EVALUATION_SAMPLES))
-        drawn = np.mean([cast("Array", item["image"]) for item in predictions], axis=0, dtype=np.float64)
-        return {"pixel_distance": float(np.abs(drawn - unit(model, split["images"].mean(axis=0))).mean())}
+        drawn = np.array([item["image"] for item in predictions], np.float32)
+        chosen = np.linspace(0, len(split["images"]) - 1, EVALUATION_SAMPLES).astype(np.int64)
+        real = unit(model, split["images"][chosen].astype(np.float32))
+        return {"energy_distance": energy_distance(drawn.reshape(len(drawn), -1), real.reshape(len(real), -1))}
 
 
 TASK = Generation()

@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.contract.errors import ValidationFailed
-from models.contract.task import Array
+from models.contract.task import Array, Arrays
 from models.contract.training import Plan
 from models.generation.vae.family import VaeFamily
-from models.generation.vae.network import LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE, Vae
+from models.generation.vae.network import LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE, Encoder, Vae
 from models.generation.vae.spec import SPEC, VaeConfig, VaeTraining
 from workers.exporting import onnx
 from workers.exporting.gate import check_parity, traced_sizes
@@ -101,7 +101,7 @@ def test_beta_of_one_is_the_variational_autoencoder_to_the_bit() -> None:
         divergence = ((log_variance.exp() + mean.square() - 1 - log_variance) / 2).sum(dim=1)
         latent = mean + (log_variance / 2).exp() * torch.randn(mean.shape, generator=generator)
         logits = plain.decoder(latent)
-        likelihood = -functional.binary_cross_entropy_with_logits(logits, pixels, reduction="none").sum(dim=1)
+        likelihood = (logits * pixels - logits.clamp(min=0) - (-logits.abs()).exp().log1p()).sum(dim=1)
         optimizer.zero_grad()
         (divergence.mean() - likelihood.mean()).backward()  # pyright: ignore[reportUnknownMemberType]
         optimizer.step()  # pyright: ignore[reportUnknownMemberType]
@@ -178,6 +178,25 @@ def test_gaussian_likelihood_is_that_of_normal_distributions() -> None:
     assert math.log(1e-3) < LEAST_LOG_VARIANCE <= float(log_variance.detach().min())
 
 
+def test_bernoulli_likelihood_is_that_of_coins_however_sure_they_are() -> None:
+    """Against torch's own function; and logits beyond exp's range are as finite in the exported graph."""
+    family = _family()
+    module = _built(family).eval()
+    images = torch.from_numpy(_images(5)).float()
+    pixels = module.pixels(images)
+    for scale in (1.0, 3e4):
+        latent = scale * torch.randn(5, 3, generator=torch.Generator().manual_seed(2))
+        logits = module.decoder(latent)
+        wanted = -functional.binary_cross_entropy_with_logits(logits, pixels.flatten(1), reduction="none").sum(dim=1)
+        assert torch.allclose(module.log_likelihood(pixels, latent), wanted, rtol=1e-5)
+        assert bool((logits.abs() > 1_000).any()) == (scale > 1)
+        part = family.export(module)["likelihood"]
+        example = family.example("likelihood", {"batch": 2}, torch.Generator().manual_seed(1))
+        run = onnx.open_graph(onnx.write(part, example), part.signature)
+        found = run({"images": images.numpy(), "latent": latent.numpy()})["log_likelihood"]
+        assert found == pytest.approx(wanted.detach().numpy(), rel=1e-4)
+
+
 def test_binarization_is_by_threshold_by_draw_or_not_at_all() -> None:
     images = torch.full((400, *SHAPE), 51.0)
     threshold, drawn, shades = (_built(_family(binarization=rule)) for rule in ("threshold", "sample", "none"))
@@ -193,6 +212,7 @@ def test_binarization_is_by_threshold_by_draw_or_not_at_all() -> None:
 SIZES = [((7, 11), (4, 4, 4), "bernoulli"), ((8, 8, 3), (4, 4), "gaussian")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shape", "channels", "likelihood"), SIZES, ids=["odd sides", "colour"])
 def test_convolutional_networks_take_and_give_images_of_any_size(
     shape: tuple[int, ...], channels: tuple[int, ...], likelihood: str
@@ -244,7 +264,32 @@ def test_card_tells_what_each_dimension_does() -> None:
     )
 
 
+def test_report_scores_the_code_beside_its_baselines_where_there_are_factors() -> None:
+    """Of a bar at one of six rows and one of seven columns; a dataset without factors has no such scores."""
+    factors = np.stack(np.unravel_index(np.arange(42), SHAPE), axis=1)
+    images = np.zeros((42, *SHAPE), np.uint8)
+    images[np.arange(42), factors[:, 0]] = 255
+    images[np.arange(42), :, factors[:, 1]] = 255
+    splits = {"train": {"images": images, "factors": factors}}
+    family = VaeFamily(VaeConfig(hidden_sizes=(16,), latent=3), {**_meta(), "factors": []})
+    module = _built(family).eval()
+
+    def run(part: str, arrays: Arrays) -> Arrays:
+        assert part == "encoder"
+        mean, log_variance = Encoder(module)(torch.from_numpy(arrays["images"]))
+        return {"mean": mean.detach().numpy(), "log_variance": log_variance.detach().numpy()}
+
+    found = family.report(module, splits, run)
+    baselines = ["untrained", "pca", "fastica", "raw_pixels"]
+    assert list(found) == ["disentanglement", *(f"disentanglement_{name}" for name in baselines)]
+    assert all(0 <= value <= 1 for scores in found.values() for value in scores.values())
+    assert _family().report(module, splits, run) == {}
+    without = VaeFamily(VaeConfig(disentanglement=False), {**_meta(), "factors": []})
+    assert without.report(module, splits, run) == {}
+
+
 WRONG = [
+    pytest.param({"disentanglement": True}, "/config/disentanglement", "kind 'factors'", id="no factors"),
     pytest.param({"channels": [8]}, "/config/channels", "for convolutional", id="channels of an mlp"),
     pytest.param({"likelihood": "gaussian", "binarization": "sample"}, "/config/binarization", "shades", id="gaussian"),
     pytest.param({"beta": 2.0, "capacity": {}}, "/config/beta", "capacity", id="beta and capacity"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import logging
 import os
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.contract.task import Array, Arrays
 from models.contract.tensors import PartSignature
@@ -28,7 +29,7 @@ def write(export: Export, example: tuple[Tensor, ...]) -> bytes:
             module,
             example,
             dynamo=True,
-            dynamic_shapes=_dynamic_shapes(export.signature),
+            dynamic_shapes=_dynamic_shapes(module, export.signature),
             input_names=[tensor.name for tensor in export.signature.inputs],
             output_names=[tensor.name for tensor in export.signature.outputs],
             external_data=False,
@@ -76,12 +77,18 @@ def _write_scripted(export: Export, example: tuple[Tensor, ...]) -> bytes:
     return buffer.getvalue()
 
 
-def _dynamic_shapes(signature: PartSignature) -> tuple[dict[int, Any], ...]:
+def _dynamic_shapes(module: nn.Module, signature: PartSignature) -> tuple[Any, ...]:
+    """Return the symbolic axes of each input, arranged as ``forward`` takes them: ``*rest`` is one parameter."""
     symbols = {name: torch.export.Dim(name) for name in signature.symbols()}
-    return tuple(
+    shapes = tuple(
         {axis: symbols[size] for axis, size in enumerate(tensor.shape) if isinstance(size, str)}
         for tensor in signature.inputs
     )
+    parameters = list(inspect.signature(module.forward).parameters.values())
+    several = parameters[-1].kind is inspect.Parameter.VAR_POSITIONAL and len(shapes) >= len(parameters)
+    if several:
+        return (*shapes[: len(parameters) - 1], shapes[len(parameters) - 1 :])
+    return shapes
 
 
 @contextmanager

@@ -1,0 +1,156 @@
+"""InfoGAN's bound against closed forms, its codes against its inputs, and a control that does not care for them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from models.catalog import Catalog
+from models.contract.task import ServedModel
+from models.contract.training import Plan
+from models.generation.adversarial.prior import Prior
+from models.generation.codes import Codes
+from models.generation.infogan.posterior import Posterior
+
+CATALOG = Catalog()
+META = {
+    "height": 8,
+    "width": 8,
+    "channels": None,
+    "classes": ["a", "b", "c", "d"],
+    "value_range": [0, 255],
+    "pixel_mean": 100.0,
+    "pixel_standard_deviation": 50.0,
+}
+SMALL: dict[str, Any] = {
+    "categorical_codes": [4],
+    "continuous_codes": 1,
+    "noise": 8,
+    "generator_channels": [16, 8],
+    "discriminator_channels": [8, 16],
+    "generator_units": 64,
+    "discriminator_units": 64,
+}
+
+
+def _family(**config: Any) -> Any:  # noqa: ANN401 - options of any type
+    return CATALOG.family("infogan")(CATALOG.spec("infogan").config.parse({**SMALL, **config}), META)
+
+
+def test_latents_are_noise_one_hot_codes_and_numbers_in_range() -> None:
+    prior = Prior(5, (3, 4), 2)
+    latents = prior.draw(2_000, torch.Generator().manual_seed(0))
+    assert latents.shape == (2_000, prior.size) == (2_000, 14)
+    categories, continuous = prior.codes(latents)
+    for place, (chosen, count) in enumerate(zip(categories, (3, 4), strict=True)):
+        begin = 5 + 3 * place
+        assert torch.equal(latents[:, begin : begin + count], functional.one_hot(chosen, count).float())
+        shares = torch.bincount(chosen, minlength=count) / len(chosen)
+        assert float((shares - 1 / count).abs().max()) < 0.05
+    assert float(continuous.min()) >= -1
+    assert float(continuous.max()) <= 1
+    assert float(continuous.std()) == pytest.approx(1 / math.sqrt(3), rel=0.05)
+    assert prior.categorical_entropy == pytest.approx(math.log(12))
+
+
+class _Oracle(Posterior):
+    """Reads the codes off the features exactly, or says nothing."""
+
+    def __init__(self, prior: Prior, certainty: float) -> None:
+        super().__init__(prior.size, 4, prior, torch.Generator().manual_seed(0))
+        self.certainty = certainty
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return features[:, self.prior.noise :] * self.certainty
+
+
+def test_information_is_the_entropy_when_codes_are_read_exactly_and_none_when_not() -> None:
+    """Eq. 5: L_I = H(c) + E log Q(c | x) is H(c) with a sure and right Q, and 0 with Q at the prior."""
+    prior = Prior(6, (10,), 2)
+    latents = prior.draw(500, torch.Generator().manual_seed(0))
+    sure, _ = _Oracle(prior, 50.0).information(latents, latents)
+    unsure, _ = _Oracle(prior, 0.0).information(latents, latents)
+    assert float(sure) == pytest.approx(math.log(10), abs=1e-4)
+    assert float(unsure) == pytest.approx(0, abs=1e-5)
+
+
+def test_information_of_continuous_codes_is_the_gaussian_bound() -> None:
+    """H(c) is log 2 of each code by the uniform prior; log Q is the log density of N(c; mean, 1)."""
+    prior = Prior(6, (), 2)
+    latents = prior.draw(500, torch.Generator().manual_seed(0))
+    _, exact = _Oracle(prior, 1.0).information(latents, latents)
+    assert float(exact) == pytest.approx(2 * (math.log(2) - math.log(2 * math.pi) / 2), abs=1e-5)
+    _, blind = _Oracle(prior, 0.0).information(latents, latents)
+    squares = latents[:, 6:].square().sum(dim=1).mean() / 2
+    assert float(exact - blind) == pytest.approx(float(squares), rel=1e-4)
+
+
+def test_what_is_exported_takes_the_codes_that_the_model_declares() -> None:
+    """Names, order and shapes of the graph's inputs are those that the codec makes of its codes."""
+    family = _family(categorical_codes=[4, 3], continuous_codes=2)
+    module = family.build(torch.Generator().manual_seed(0)).eval()
+    export = family.export(module)["generator"]
+    model = ServedModel("m", "infogan", {}, META, family.assets(module), {"generator": export.signature})
+    codes = Codes.of(model)
+    assert [code.name for code in codes.codes] == ["noise", "c1", "c2", "c3", "c4"]
+    latents = codes.draw(0, 3, {"c1": 2, "c3": -0.5}, "/codes")
+    arrays = codes.arrays(latents)
+    for item in export.signature.inputs:
+        assert arrays[item.name].dtype == item.dtype
+        assert arrays[item.name].shape[1:] == item.shape[1:] or item.shape[1:] == (8,)
+    with torch.no_grad():
+        tensors = [torch.from_numpy(arrays[item.name]) for item in export.signature.inputs]
+        drawn = export.module(*tensors)
+        row = torch.cat(
+            [
+                tensors[0],
+                functional.one_hot(tensors[1], 4).float(),
+                functional.one_hot(tensors[2], 3).float(),
+                tensors[3],
+                tensors[4],
+            ],
+            dim=1,
+        )
+        assert torch.equal(drawn, module.generator(row))
+
+
+def _world() -> dict[str, torch.Tensor]:
+    """Bars in one of four places, of unlike brightness."""
+    random = np.random.default_rng(0)
+    labels = np.arange(1_024) % 4
+    images = random.integers(0, 30, (1_024, 8, 8))
+    for image, label in zip(images, labels, strict=True):
+        image[:, 2 * label : 2 * label + 2] += random.integers(120, 220)
+    return {"images": torch.from_numpy(images.astype(np.uint8)), "labels": torch.from_numpy(labels)}
+
+
+def _information(weight: float) -> tuple[float, float]:
+    """Return L_I over the last steps of a short training, and the accuracy of c1."""
+    family = _family(information_weight=weight)
+    random = torch.Generator().manual_seed(0)
+    module = family.build(random)
+    options = CATALOG.spec("infogan").training.parse({"gradient_penalty": 0.1})
+    learner = family.learner(module, options, Plan.of(1_024, 60, 64), random)
+    data = _world()
+    found: list[float] = []
+    for step in range(500):
+        chosen = torch.randint(1_024, (64,), generator=torch.Generator().manual_seed(step))
+        found.append(float(learner.step({name: item[chosen] for name, item in data.items()})["information"]))
+    split = {name: item.numpy() for name, item in data.items()}
+    scores = family.evaluate(module, family.examples(split, torch.device("cpu")))
+    return float(np.mean(found[-50:])), scores["code_accuracy"]
+
+
+@pytest.mark.slow
+def test_codes_stay_recoverable_only_where_the_generator_is_paid_for_it() -> None:
+    """Without L_I in the generator's loss the same networks leave the codes unused, though Q is fitted all the same."""
+    with_information, accuracy = _information(1.0)
+    without, _ = _information(0.0)
+    assert with_information > 0.9 * math.log(4)
+    assert without < 0.5 * math.log(4)
+    assert accuracy > 0.5, "four places of a bar, told apart without a label; by chance a quarter"

@@ -1,0 +1,107 @@
+"""Adversarial families through the real stack: trained, drawn from with chosen codes, told of, refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from app.client import ClientError
+from models.contract.jobs import JobState
+from waiting import wait_until
+
+if TYPE_CHECKING:
+    from app.client import Json
+    from integration.conftest import StackClient
+
+TRAINED_SECONDS = 240.0
+QUALITY = {
+    "fid",
+    "fid_of_training_images",
+    "fid_of_noise",
+    "fid_of_untrained",
+    "classes_covered",
+    "neighbour_ratio",
+    "parzen_log_likelihood",
+    "parzen_of_training_images",
+    "code_accuracy",
+}
+
+
+def _trained(stack: StackClient, body: dict[str, Any]) -> Json:
+    job_id = stack.submit(body).id
+    wait_until(lambda: stack.job(job_id).state.final, TRAINED_SECONDS)
+    job = stack.job(job_id)
+    assert job.state is JobState.SUCCEEDED, job.error
+    return {**stack.version(body["model"], 1).sent(), "log": stack.logs(job_id)}
+
+
+def _images(answer: Any, key: str = "image") -> np.ndarray:  # noqa: ANN401 - JSON
+    return np.array([item[key] for item in answer["predictions"]])
+
+
+@pytest.mark.slow
+def test_digits_are_drawn_by_their_codes(stack: StackClient) -> None:
+    """From a job on built-in digits to samples of one category, walks, a card that tells anchors, and refusals."""
+    body = {
+        "family": "infogan",
+        "dataset": "digits",
+        "model": "coded-digits",
+        "config": {"generator_channels": [32, 16], "discriminator_channels": [16, 32]},
+        "training": {"epochs": 25, "batch_size": 64},
+    }
+    card = _trained(stack, body)
+    assert card["verbs"] == ["sample", "interpolate", "traverse"]
+    assert card["headline"] == "energy_distance"
+    scores = card["metrics"]["quality"]
+    assert set(scores) >= QUALITY
+    assert scores["fid_of_training_images"] < scores["fid"] < scores["fid_of_untrained"]
+    assert card["curves"][-1]["information"] > card["curves"][0]["information"] + 0.5
+    names = [item["name"] for item in card["parts"]["generator"]["signature"]["inputs"]]
+    assert names == ["noise", "c1", "c2", "c3"]
+
+    chosen: Any = stack.predict("coded-digits", "sample", {"count": 9, "seed": 4, "codes": {"c1": 3, "c2": 0.5}})
+    assert all((item["codes"]["c1"], item["codes"]["c2"]) == (3, 0.5) for item in chosen["predictions"])
+    drawn = _images(chosen)
+    assert drawn.shape == (9, 8, 8)
+    alone = _images(stack.predict("coded-digits", "sample", {"count": 1, "seed": 4, "codes": {"c1": 3, "c2": 0.5}}))
+    assert np.array_equal(drawn[:1], alone)
+    other = _images(stack.predict("coded-digits", "sample", {"count": 9, "seed": 4, "codes": {"c1": 5, "c2": 0.5}}))
+    assert np.abs(drawn - other).max() > 0.1
+    walked: Any = stack.predict("coded-digits", "traverse", {"seed": 4, "dimensions": ["c1", "c2"], "steps": 5})
+    assert [len(row["images"]) for row in walked["predictions"]] == [10, 5]
+    assert walked["predictions"][1]["values"] == [-1, -0.5, 0, 0.5, 1]
+    _check_refusals(stack)
+
+
+def _check_refusals(stack: StackClient) -> None:
+    wrong = {
+        "c1": [10, -1, 0.5, "three"],
+        "c2": [1.5, "wide", [0.1, 0.2]],
+        "c9": [0],
+    }
+    for name, values in wrong.items():
+        for value in values:
+            with pytest.raises(ClientError) as refused:
+                stack.predict("coded-digits", "sample", {"count": 1, "codes": {name: value}})
+            assert refused.value.status == 422, (name, value)
+            assert f"/codes/{name}" in str(refused.value)
+    with pytest.raises(ClientError, match=r"sample, interpolate(,| and) traverse") as refused:
+        stack.predict("coded-digits", "encode", {"inputs": [np.zeros((8, 8)).tolist()]})
+    assert refused.value.status == 404
+
+
+@pytest.mark.slow
+def test_collapse_is_told_while_the_job_runs(stack: StackClient) -> None:
+    """A generator that is far too fast draws nearly one image, whatever the noise; the log says so, and what to do."""
+    body = {
+        "family": "gan",
+        "dataset": "digits",
+        "model": "collapsed-digits",
+        "training": {"epochs": 4, "generator_learning_rate": 0.1},
+    }
+    card = _trained(stack, body)
+    assert card["curves"][-1]["variety"] < 0.25
+    assert "collapse: what the generator draws varies" in card["log"]
+    assert "training.gradient_penalty" in card["log"]
