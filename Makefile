@@ -79,6 +79,10 @@ bench-training: $(INSTALLED) ## Measure how long training takes, beside a hand-w
 bench-tagging: $(INSTALLED) ## Measure a served tagger beside the same network in eager PyTorch, and how much is padding.
 	$(BIN)/python -m benchmarks.tagging
 
+.PHONY: bench-translation
+bench-translation: $(INSTALLED) ## Measure how a translation network trains and is served, beside plain PyTorch.
+	$(BIN)/python -m benchmarks.translating
+
 .PHONY: bench-gateway
 bench-gateway: $(INSTALLED) ## Measure how soon the gateway is ready and how much memory it holds with one model.
 	$(BIN)/python -m benchmarks.gateway

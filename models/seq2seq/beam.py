@@ -15,7 +15,7 @@ import numpy as np
 
 from models.contract.task import Array
 from models.data.texts.segmentation import END_INDEX
-from models.data.vocabulary import UNKNOWN
+from models.data.vocabulary import PADDING, UNKNOWN
 from models.seq2seq.running import Rows, Running, Source, Stepped, read, step
 
 SOURCES_TOGETHER = 64
@@ -94,10 +94,13 @@ def beam_search(sources: Sequence[Source], search: Search) -> Running[list[list[
 
 
 def allowed(taken: Stepped, search: Search) -> Array:
-    """Return the log-probabilities (rows, top) of a step's candidates, −∞ for those that a target may not hold."""
+    """Return the log-probabilities (rows, top) of a step's candidates, −∞ for those that a target may not hold.
+
+    That is padding, which no target was taught with, and the unknown token if the search is without.
+    """
     likeliest = taken.likeliest.astype(np.float64)
-    if not search.unknown and likeliest.shape[1] > 1:
-        likeliest[taken.candidates == UNKNOWN] = -np.inf
+    if likeliest.shape[1] > 1:
+        likeliest[taken.candidates <= (PADDING if search.unknown else UNKNOWN)] = -np.inf
     return likeliest
 
 

@@ -157,7 +157,7 @@ class Seq2SeqFamily(SingleLoss[ConfigT, Batch]):
         return (drawn * (torch.arange(sizes["letters"]) < lengths.unsqueeze(2)),)
 
     def _top(self) -> int:
-        return min(self.config.widest_beam, len(self._languages.target) - PADDING - 1)
+        return min(self.config.widest_beam, len(self._languages.target))
 
     def _sizes(self, module: Seq2Seq) -> dict[str, int]:
         attention = module.decoder.attention
