@@ -91,6 +91,10 @@ bench-tagging: $(INSTALLED) ## Measure a served tagger beside the same network i
 bench-flair: $(INSTALLED) ## Measure how fast a tagger trains beside Flair's, which it installs.
 	$(BIN)/python -m benchmarks.beside_flair
 
+.PHONY: bench-translation
+bench-translation: $(INSTALLED) ## Measure how a translation network trains and is served, beside plain PyTorch.
+	$(BIN)/python -m benchmarks.translating
+
 .PHONY: bench-gateway
 bench-gateway: $(INSTALLED) ## Measure how soon the gateway is ready and how much memory it holds with one model.
 	$(BIN)/python -m benchmarks.gateway

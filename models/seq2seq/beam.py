@@ -15,10 +15,13 @@ import numpy as np
 
 from models.contract.task import Array
 from models.data.texts.segmentation import END_INDEX
-from models.data.vocabulary import UNKNOWN
+from models.data.vocabulary import PADDING, UNKNOWN
 from models.seq2seq.running import Rows, Running, Source, Stepped, read, step
 
 SOURCES_TOGETHER = 64
+BARRED = 2
+"""Tokens that may be barred from targets, so many more of the best are looked at: padding and the unknown token."""
+
 LEAST_COVERED = 1e-10
 
 
@@ -94,10 +97,12 @@ def beam_search(sources: Sequence[Source], search: Search) -> Running[list[list[
 
 
 def allowed(taken: Stepped, search: Search) -> Array:
-    """Return the log-probabilities (rows, top) of a step's candidates, −∞ for those that a target may not hold."""
+    """Return the log-probabilities (rows, top) of a step's candidates, −∞ for those that a target may not hold.
+
+    That is padding, which no target was taught with, and the unknown token if the search is without.
+    """
     likeliest = taken.likeliest.astype(np.float64)
-    if not search.unknown and likeliest.shape[1] > 1:
-        likeliest[taken.candidates == UNKNOWN] = -np.inf
+    likeliest[taken.candidates <= (PADDING if search.unknown else UNKNOWN)] = -np.inf
     return likeliest
 
 
@@ -127,7 +132,7 @@ class _Beams:
     def extend(self, taken: Stepped) -> None:
         """Go on with the best tokens of every source, and let go what ends."""
         likeliest = allowed(taken, self._search)
-        wide = min(self._search.beam + (not self._search.unknown), likeliest.shape[1])
+        wide = min(self._search.beam + BARRED, likeliest.shape[1])
         totals = self._totals[:, None] + likeliest[:, :wide]
         if taken.attention is not None:
             self._attention.append(taken.attention)

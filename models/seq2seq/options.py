@@ -75,9 +75,7 @@ class Seq2SeqConfig(Options):
         le=1,
         description="Share of target tokens that are the network's own at the end of training, risen linearly from 0.",
     )
-    widest_beam: int = Field(
-        default=16, ge=1, le=MOST_WIDE, description="Largest beam that can be asked for: best tokens of a step."
-    )
+    widest_beam: int = Field(default=16, ge=1, le=MOST_WIDE, description="Largest beam that can be asked for.")
 
 
 class Seq2SeqTraining(GradientTraining):

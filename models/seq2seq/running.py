@@ -119,8 +119,8 @@ def spelt(states: Array, longest: int) -> Running[list[list[int]]]:
         if not len(rows):
             break
         outputs = yield Call(SPELLER, {"letters": letters, "state": states})
-        best = outputs["candidates"][:, 0]
-        on = best != END_INDEX
+        best = outputs["candidates"][:, 0]  # padding ends a word as well: none was ever taught
+        on = (best != END_INDEX) & (best != PADDING)
         for row, letter in zip(rows[on].tolist(), best[on].tolist(), strict=True):
             words[row].append(letter)
         rows, letters, states = rows[on], best[on], outputs["next_state"][on]

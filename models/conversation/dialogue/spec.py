@@ -38,7 +38,7 @@ class DialogueConfig(Seq2SeqConfig):
         default=40,
         ge=1,
         le=MOST_WIDE,
-        description="Largest beam or top_k that can be asked for: best tokens of steps.",
+        description="Largest beam or top_k that can be asked for.",
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.data.vocabulary import PADDING, UNKNOWN
 from models.nn.seq2seq.decoder import Memory
 from models.nn.seq2seq.network import Seq2Seq
 from models.nn.seq2seq.spelling import Speller
@@ -51,15 +50,11 @@ class StepGraph(nn.Module):
             keys = memory[:, :, decoder.hidden :] if memory.shape[2] > decoder.hidden else None
             held = Memory(cells, keys, real_tokens(memory, lengths))
         output, weights, following = decoder.step(self.network.vectors(tokens), decoder.unpacked(state), held)
-        logits = self.network.logits(output)  # (batch, targets)
-        total = logits.logsumexp(dim=1, keepdim=True)
-        best = logits[:, PADDING + 1 :].topk(self.top, dim=1)
-        found = (
-            best.values - total,
-            best.indices + PADDING + 1,
-            (logits.gather(1, wanted.unsqueeze(1)) - total).squeeze(1),
-            decoder.packed(following),
-        )
+        # ONNX Runtime computes LogSoftmax by vectors and LogSumExp one number at a time.
+        scores = self.network.logits(output).log_softmax(dim=1)  # (batch, targets)
+        best = scores.topk(self.top, dim=1)
+        scored = scores.gather(1, wanted.unsqueeze(1)).squeeze(1)
+        found = (best.values, best.indices, scored, decoder.packed(following))
         if weights is not None:
             found = (*found, weights)
         return found if self.network.speller is None else (*found, self.network.speller.start(output))
@@ -76,5 +71,5 @@ class SpellerGraph(nn.Module):
     def forward(self, letters: Tensor, state: Tensor) -> tuple[Tensor, ...]:
         """Return log-probabilities and letters of the best, and the next state."""
         logits, following = self.speller.step(letters, state)
-        best = logits[:, UNKNOWN + 1 :].topk(SPELLING_CHOICES, dim=1)
-        return best.values - logits.logsumexp(dim=1, keepdim=True), best.indices + UNKNOWN + 1, following
+        best = logits.log_softmax(dim=1).topk(SPELLING_CHOICES, dim=1)
+        return best.values, best.indices, following

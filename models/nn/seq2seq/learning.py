@@ -26,6 +26,7 @@ from models.nn.seq2seq.examples import Batch, PairExamples
 from models.nn.seq2seq.graphs import EncoderGraph, SpellerGraph, StepGraph
 from models.nn.seq2seq.network import Seq2Seq
 from models.nn.sequences import real_tokens
+from models.seq2seq.beam import BARRED
 from models.seq2seq.languages import Languages
 from models.seq2seq.options import Seq2SeqConfig
 from models.seq2seq.parts import ENCODER, SPELLER, STEP, parts
@@ -157,7 +158,7 @@ class Seq2SeqFamily(SingleLoss[ConfigT, Batch]):
         return (drawn * (torch.arange(sizes["letters"]) < lengths.unsqueeze(2)),)
 
     def _top(self) -> int:
-        return min(self.config.widest_beam, len(self._languages.target) - PADDING - 1)
+        return min(self.config.widest_beam + BARRED, len(self._languages.target))
 
     def _sizes(self, module: Seq2Seq) -> dict[str, int]:
         attention = module.decoder.attention

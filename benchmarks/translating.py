@@ -1,0 +1,260 @@
+"""Training and serving of a translation network beside plain PyTorch: ``make bench-translation``.
+
+One network, 256 units, 4,000 tokens, random sentences of 4 to 20; one thread. Training: target tokens per second of
+processor time of Lectern's learner, and of a loop written by hand with ``nn.GRU`` and attention, on the same batches,
+taking turns. Serving: sentences per second of the codec of ``translate`` at beam 5, whose parts are run by ONNX Runtime
+as served, and by the same modules in eager PyTorch, taking turns, one and 32 sentences a request. Then as many
+sentences by one client and by 32 at once, whose steps meet in the queues of the parts, by the clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from app.serving.batching import Batcher
+from app.serving.runs import Limits, Timing
+from app.serving.runtimes.onnx import OnnxRuntime
+from app.serving.runtimes.runtime import LoadedPart, Source
+from app.serving.tickets import Ticket
+from benchmarks.machine import describe
+from models.catalog import Catalog
+from models.contract.task import Arrays, Codec, Prediction, ServedModel, answer
+from models.contract.training import Plan
+from models.family import Export
+from models.translation.requests import TranslateRequest
+from models.translation.translating import translate
+from workers.exporting.formats import write
+from workers.exporting.gate import traced_sizes
+
+WORDS = 4_000
+SIZE = 256
+BATCH = 64
+BEAM = 5
+PAIRS = 3_000
+CLIENTS = 32
+META: Mapping[str, object] = {"lowercase": False}
+CONFIG = {"vocabulary": "word", "vocabulary_size": WORDS, "least_count": 1, "joint": False, "hidden": SIZE}
+LIMITS = Limits(batch_size=64)
+
+Run = Callable[[str, Arrays], Arrays]
+
+
+class Plain(nn.Module):
+    """The same network as a tutorial writes it: two ``nn.GRU``, a bilinear score, a softmax over all padded steps."""
+
+    def __init__(self, sources: int, targets: int) -> None:
+        """Draw the weights."""
+        super().__init__()
+        self.source, self.target = nn.Embedding(sources, SIZE), nn.Embedding(targets, SIZE)
+        self.encoder = nn.GRU(SIZE, SIZE // 2, batch_first=True, bidirectional=True)
+        self.decoder = nn.GRU(SIZE, SIZE, batch_first=True)
+        self.initial, self.score = nn.Linear(SIZE, SIZE), nn.Linear(SIZE, SIZE, bias=False)
+        self.readout, self.dropout = nn.Linear(2 * SIZE, SIZE), nn.Dropout(0.3)
+        self.bias = nn.Parameter(torch.zeros(targets))
+
+    def forward(self, sources: Tensor, before: Tensor) -> Tensor:
+        """Return logits (batch, target, targets)."""
+        memory, last = self.encoder(self.dropout(self.source(sources)))
+        start = self.initial(torch.cat([last[0], last[1]], dim=1)).tanh().unsqueeze(0)
+        hidden, _ = self.decoder(self.dropout(self.target(before)), start)
+        scores = torch.bmm(self.score(hidden), memory.transpose(1, 2))
+        weights = scores.masked_fill((sources == 0).unsqueeze(1), -torch.inf).softmax(dim=2)
+        output = self.readout(torch.cat([torch.bmm(weights, memory), hidden], dim=2)).tanh()
+        return functional.linear(self.dropout(output), self.target.weight, self.bias)
+
+
+def main() -> None:
+    """Print tokens and sentences per second of all sides, and the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=60, help="training steps of each side (default 60)")
+    parser.add_argument("--rounds", type=int, default=20, help="requests of each size and side (default 20)")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    print(describe("torch", "onnxruntime"))
+    sources, targets = _sentences(1), _sentences(2)
+    family = _family(sources, targets)
+    _training(family, sources, targets, arguments.steps)
+    model, exports, parts = _served(family)
+    _serving(model, exports, parts, sources, arguments.rounds)
+    _clients(model, parts, sources)
+
+
+def _sentences(seed: int) -> list[str]:
+    """Return sentences whose words are as frequent as words are (Zipf)."""
+    random = np.random.default_rng(seed)
+    shares = 1 / np.arange(1, WORDS + 1)
+    words = np.array([f"w{index}" for index in range(WORDS)])
+    return [
+        " ".join(random.choice(words, size=random.integers(4, 21), p=shares / shares.sum()).tolist())
+        for _ in range(PAIRS)
+    ]
+
+
+def _split(sources: Sequence[str], targets: Sequence[str]) -> Any:  # noqa: ANN401 - arrays by name
+    dtype = np.dtypes.StringDType()
+    return {"sources": np.array(sources, dtype), "targets": np.array(targets, dtype)}
+
+
+def _family(sources: Sequence[str], targets: Sequence[str]) -> Any:  # noqa: ANN401 - of the catalogue
+    catalog = Catalog()
+    config = catalog.spec("encoder_decoder").config.parse({**CONFIG, "embedding": SIZE})
+    family = catalog.family("encoder_decoder")(config, META)
+    family.study(_split(sources, targets), {})
+    return family
+
+
+def _training(family: Any, sources: Sequence[str], targets: Sequence[str], steps: int) -> None:  # noqa: ANN401
+    examples = family.examples(_split(sources, targets), torch.device("cpu"))
+    generator = torch.Generator().manual_seed(1)
+    module = family.build(generator)
+    learner = family.learner(
+        module, Catalog().spec("encoder_decoder").training(), Plan.of(len(examples), 10, BATCH), generator
+    )
+    torch.manual_seed(1)
+    plain = Plain(module.encoder.embedding.shape[0], module.embedding.shape[0])
+    optimizer = torch.optim.Adam(plain.parameters(), lr=1e-3, fused=True)
+
+    def by_hand(batch: dict[str, Tensor]) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        logits = plain(batch["sources"], batch["before"])
+        loss = functional.cross_entropy(logits.flatten(0, 1), batch["targets"].flatten(), ignore_index=0)
+        cast("Any", loss).backward()
+        nn.utils.clip_grad_norm_(plain.parameters(), 1.0)
+        optimizer.step()
+
+    sides: dict[str, Callable[[dict[str, Tensor]], object]] = {"lectern": learner.step, "by hand": by_hand}
+    rates: dict[str, list[float]] = {name: [] for name in sides}
+    batches = [indices for _ in range(3) for indices in examples.batches(BATCH, generator)][: steps + 2]
+    for number, indices in enumerate(batches):
+        batch = examples.take(indices)
+        tokens = int(batch["target_lengths"].sum())
+        for name, take in sides.items():
+            started = time.process_time()
+            take(batch)
+            if number >= 2:
+                rates[name].append(tokens / (time.process_time() - started))
+    median = {name: statistics.median(found) for name, found in rates.items()}
+    print(f"training: {_listing(median, 'target tokens/s')}; ratio {median['lectern'] / median['by hand']:.2f}")
+
+
+def _served(family: Any) -> tuple[ServedModel, Mapping[str, Export], Mapping[str, LoadedPart]]:  # noqa: ANN401
+    """Return the untrained model, its modules and its loaded graphs."""
+    module = family.build(torch.Generator().manual_seed(1)).eval()
+    exports: Mapping[str, Export] = family.export(module)
+    signatures = {name: export.signature for name, export in exports.items()}
+    model = ServedModel(
+        "m", "encoder_decoder", family.config.model_dump(mode="json"), META, family.assets(module), signatures
+    )
+    runtime, generator = OnnxRuntime(), torch.Generator().manual_seed(1)
+    parts: dict[str, LoadedPart] = {}
+    for name, export in exports.items():
+        graph = write(name, export, "onnx", family.example(name, traced_sizes(export.signature), generator))
+        parts[name] = runtime.load(Source(export.signature, partial(bytes, graph)))
+    return model, exports, parts
+
+
+def _serving(
+    model: ServedModel,
+    exports: Mapping[str, Export],
+    parts: Mapping[str, LoadedPart],
+    sentences: Sequence[str],
+    rounds: int,
+) -> None:
+    def eager(part: str, arrays: Arrays) -> Arrays:
+        export = exports[part]
+        tensors = [torch.from_numpy(arrays[item.name]) for item in export.signature.inputs]
+        with torch.inference_mode():
+            outputs = (export.reference or export.module)(*tensors)
+        return {item.name: value.numpy() for item, value in zip(export.signature.outputs, outputs, strict=True)}
+
+    sides: dict[str, Run] = {"served": lambda part, arrays: parts[part].run(arrays), "eager": eager}
+    served: dict[int, float] = {}
+    for batch in (1, 32):
+        seconds: dict[str, list[float]] = {name: [] for name in sides}
+        same = 0
+        for index in range(rounds):
+            chosen = tuple(sentences[(index * batch + offset) % len(sentences)] for offset in range(batch))
+            texts: list[list[object]] = []
+            for name, run in sides.items():
+                started = time.process_time()
+                found = answer(translate(model, _request(chosen)), run)
+                seconds[name].append(time.process_time() - started)
+                texts.append([item["translation"] for item in found])
+            same += sum(one == other for one, other in zip(*texts, strict=True))
+        rate = {name: batch / statistics.median(found) for name, found in seconds.items()}
+        served[batch] = rate["served"]
+        agreed = f"{same} of {rounds * batch} translations equal"
+        ratio = rate["served"] / rate["eager"]
+        print(f"beam {BEAM}, batch {batch}: {_listing(rate, 'sentences/s')}; ratio {ratio:.2f}; {agreed}")
+    print(f"batch 32 against batch 1, per sentence: {served[32] / served[1]:.2f}")
+
+
+def _clients(model: ServedModel, parts: Mapping[str, LoadedPart], sentences: Sequence[str]) -> None:
+    """Print sentences per second of one client and of 32, each asking for one sentence at a time."""
+    rates = {clients: asyncio.run(_asked(model, parts, sentences, clients)) for clients in (1, CLIENTS)}
+    shown = ", ".join(f"{clients} clients {rate:.1f}" for clients, rate in rates.items())
+    print(f"through the queues: {shown} sentences/s; ratio {rates[CLIENTS] / rates[1]:.2f}")
+
+
+async def _asked(model: ServedModel, parts: Mapping[str, LoadedPart], sentences: Sequence[str], clients: int) -> float:
+    waiting = list(sentences[: 2 * CLIENTS])
+    with ThreadPoolExecutor(LIMITS.concurrency) as threads:
+        queues = {
+            name: Batcher(part, model.signatures[name], LIMITS, threads, _Unobserved(), run_seconds=1.0)
+            for name, part in parts.items()
+        }
+
+        async def ask() -> None:
+            while waiting:
+                await _predicted(translate(model, _request((waiting.pop(),))), queues)
+
+        started = time.perf_counter()
+        await asyncio.gather(*(ask() for _ in range(clients)))
+        return 2 * CLIENTS / (time.perf_counter() - started)
+
+
+class _Unobserved:
+    """Hears nothing of what the queues do."""
+
+    def ran(self, timing: Timing) -> None:
+        """Hear nothing."""
+
+    def rejected(self, reason: str) -> None:
+        """Hear nothing."""
+
+    def overran(self, seconds: float) -> None:
+        """Hear nothing."""
+
+
+async def _predicted(codec: Codec, queues: Mapping[str, Batcher]) -> Sequence[Prediction]:
+    try:
+        call = next(codec)
+        while True:
+            call = codec.send(await queues[call.part].run(call.arrays, Ticket()))
+    except StopIteration as stop:
+        return stop.value
+
+
+def _request(sentences: Sequence[str]) -> TranslateRequest:
+    return TranslateRequest(sentences=tuple(sentences), beam_size=BEAM, longest=20)
+
+
+def _listing(each: Mapping[str, float], unit: str) -> str:
+    return ", ".join(f"{name} {value:.1f}" for name, value in each.items()) + f" {unit}"
+
+
+if __name__ == "__main__":
+    main()

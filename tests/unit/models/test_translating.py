@@ -1,0 +1,171 @@
+"""Verbs of translation around an untrained network: what is asked, refused, streamed and drawn."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from models.contract.errors import ValidationFailed
+from models.contract.task import Array, Arrays, Call, Piece, ServedModel, answer
+from models.data.texts.segmentation import END_INDEX
+from models.data.vocabulary import UNKNOWN
+from models.translation.encoder_decoder.family import EncoderDecoderFamily
+from models.translation.encoder_decoder.spec import EncoderDecoderConfig
+from models.translation.requests import TranslateRequest
+from models.translation.task import TASK
+
+SOURCES = ["ein Mann läuft", "zwei Männer laufen", "ein Hund"]
+TARGETS = ["a man runs", "two men run", "a dog"]
+TINY: dict[str, Any] = {"least_count": 1, "hidden": 8, "embedding": 6, "widest_beam": 8, "vocabulary_size": 60}
+
+
+class Served:
+    """An untrained model whose parts are run in torch."""
+
+    def __init__(self, seed: int = 1, *, unknowing: bool = False, **config: object) -> None:
+        family = EncoderDecoderFamily(EncoderDecoderConfig.parse({**TINY, **config}), {"lowercase": False})
+        dtype = np.dtypes.StringDType()
+        split: dict[str, Array] = {"sources": np.array(SOURCES, dtype), "targets": np.array(TARGETS, dtype)}
+        family.study(split, {})
+        module = family.build(torch.Generator().manual_seed(seed)).eval()
+        with torch.no_grad():  # targets of some tokens, unknown ones among them if asked
+            module.get_parameter("output_bias")[END_INDEX] = -1.0
+            module.get_parameter("output_bias")[UNKNOWN] = 2.0 if unknowing else 0.0
+        self._exports = family.export(module)
+        signatures = {name: export.signature for name, export in self._exports.items()}
+        options = family.config.model_dump(mode="json")
+        self.model = ServedModel("m", "encoder_decoder", options, family.meta, family.assets(module), signatures)
+
+    def run(self, part: str, arrays: Arrays) -> Arrays:
+        export = self._exports[part]
+        tensors = [torch.from_numpy(np.ascontiguousarray(arrays[item.name])) for item in export.signature.inputs]
+        with torch.no_grad():
+            outputs = (export.reference or export.module)(*tensors)
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        return {item.name: value.numpy() for item, value in zip(export.signature.outputs, outputs, strict=True)}
+
+    def ask(self, *sentences: str, **options: Any) -> list[Any]:
+        verb = TASK.verbs["translate"]
+        request = TranslateRequest.parse({"sentences": sentences, **options})
+        found = list(answer(verb.codec(self.model, request), self.run))
+        for item in found:
+            verb.prediction.model_validate(item)
+        return found
+
+    def draw(self, form: str, *sentences: str) -> bytes:
+        picture = TASK.verbs["translate"].picture
+        assert picture is not None
+        request = picture.complete(self.model, TranslateRequest(sentences=sentences, attention=False))
+        predictions = list(answer(TASK.verbs["translate"].codec(self.model, request), self.run))
+        return picture.further.get(form, picture.draw)(self.model, request, predictions)
+
+    def stream(self, sentence: str) -> tuple[str, Any]:
+        stream = TASK.verbs["translate"].stream
+        assert stream is not None
+        codec: Any = stream.codec(self.model, TranslateRequest(sentences=(sentence,), stream=True))
+        told = ""
+        try:
+            step = next(codec)
+            while True:
+                told += str(step.content["text"]) if isinstance(step, Piece) else ""
+                step = codec.send(self.run(step.part, step.arrays) if isinstance(step, Call) else None)
+        except StopIteration as stop:
+            return told, stop.value
+
+
+@pytest.mark.parametrize("unit", ["bpe", "word", "character", "hybrid"])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_stream_tells_what_greedy_search_answers(unit: str, seed: int) -> None:
+    """Unknown words copied or spelt included."""
+    served = Served(seed, unknowing=seed == 3, vocabulary=unit)
+    for sentence in SOURCES:
+        (whole,) = served.ask(sentence, beam_size=1)
+        told, last = served.stream(sentence)
+        assert told == whole["translation"]
+        assert told
+        assert last == whole
+
+
+def test_unknown_words_are_copied_from_where_they_looked() -> None:
+    """Only if asked to, and the answer says which."""
+    served = Served(vocabulary="word", vocabulary_size=4, unknowing=True)
+    (plain,) = served.ask("ein Mann läuft", copy_unknown=False, longest=4, beam_size=1)
+    (copied,) = served.ask("ein Mann läuft", longest=4, beam_size=1)
+    assert "<unk>" in plain["target_tokens"]
+    assert plain["copied"] == []
+    looked = np.array(copied["attention"])
+    for place in copied["copied"]:
+        assert copied["target_tokens"][place] == copied["source_tokens"][looked[place].argmax()]
+    assert "<unk>" not in copied["target_tokens"]
+
+
+def test_the_best_are_ranked_and_the_first_is_the_answer() -> None:
+    """At most as many as asked for."""
+    (found,) = Served().ask("ein Hund", beam_size=6, n_best=4)
+    scores = [item["score"] for item in found["n_best"]]
+    assert scores == sorted(scores, reverse=True)
+    assert len(scores) == 4
+    assert found["n_best"][0]["translation"] == found["translation"]
+
+
+def test_a_model_without_attention_has_none_to_show() -> None:
+    """Null in answers, and no picture."""
+    served = Served(attention="none")
+    assert served.ask("ein Hund", attention=True)[0]["attention"] is None
+    with pytest.raises(ValidationFailed, match="no attention to draw"):
+        served.draw("image/png", "ein Hund")
+
+
+def test_pictures_show_every_sentence() -> None:
+    """As PNG and SVG, with line breaks and long words in labels; too many sentences or cells are refused."""
+    served = Served()
+    with Image.open(io.BytesIO(served.draw("image/png", "ein\nMann", "ein Hund"))) as picture:
+        assert picture.format == "PNG"
+    assert served.draw("image/svg+xml", "ein Hund").startswith(b"<svg")
+    with pytest.raises(ValidationFailed, match="at most 16 maps"):
+        served.draw("image/png", *["ein Hund"] * 17)
+    with pytest.raises(ValidationFailed, match="at most 40000"):
+        served.draw("image/svg+xml", "ein Hund " * 100)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "detail"),
+    [(" ", "is empty"), ("Hund " * 10_000, "at most"), ("日本", "no character"), ("a" * 30_000, "at most 20000")],
+)
+def test_sentences_that_cannot_be_read_are_named(sentence: str, detail: str) -> None:
+    """They refuse the request, or with ``partial`` only themselves."""
+    served = Served()
+    with pytest.raises(ValidationFailed, match="/sentences/1") as refused:
+        served.ask("ein Hund", sentence)
+    assert detail in refused.value.errors[0].detail
+    good, bad = served.ask("ein Hund", sentence, partial=True)
+    assert good == served.ask("ein Hund")[0]
+    assert bad["translation"] is None
+    assert detail in bad["error"]["detail"]
+
+
+@pytest.mark.parametrize(
+    ("options", "detail"),
+    [
+        ({"beam_size": 10_000}, "64"),
+        ({"beam_size": 9}, "searches 8 hypotheses at most"),
+        ({"beam_size": 2, "n_best": 3}, "n_best is 3"),
+        ({"stream": True, "beam_size": 2}, "greedy"),
+        ({"length_penalty": -1}, "greater than or equal to 0"),
+    ],
+)
+def test_searches_that_cannot_be_done_are_refused(options: dict[str, Any], detail: str) -> None:
+    with pytest.raises(ValidationFailed, match=detail):
+        Served().ask("ein Hund", **options)
+
+
+def test_the_longest_translation_is_as_asked() -> None:
+    """And is told to be cut."""
+    (found,) = Served().ask("ein Mann läuft", beam_size=1, longest=2)
+    assert len(found["target_tokens"]) <= 2
+    assert not found["complete"]
