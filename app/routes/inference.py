@@ -10,7 +10,7 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -21,15 +21,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app import bodies, openapi, problems
 from app.dependencies import JSON_TYPES, Services, model_name, parse_json, services_in
 from app.limits import Bound, Timely
-from app.openapi import INFER_PATHS, PNG, PREDICT_PATHS, SVG
+from app.openapi import INFER_PATHS, PNG, PREDICT_PATHS
 from app.serving import inference, streaming
 from app.serving.endpoints import Endpoint
 from app.serving.oip import answers, requests
 from app.serving.runs import Outputs
 from app.serving.streaming import Events
 from app.serving.tickets import ClientLeft, Ticket
-from models.contract.errors import LecternError, MalformedBody, NotAcceptable, UnsupportedMedia
-from models.contract.task import Picture, Verb
+from models.contract.errors import LecternError, MalformedBody, NotAcceptable, UnsupportedMedia, ValidationFailed
+from models.contract.task import Picture, Prediction, Verb
 
 JSON = b"application/json"
 OCTETS = b"application/octet-stream"
@@ -37,6 +37,11 @@ JSON_LENGTH = openapi.JSON_LENGTH.lower().encode()
 PARSED_INLINE_BYTES = 2**18
 """Larger bodies are made into arrays in a thread."""
 
+WRITTEN_SECONDS = 0.005
+"""How long an answer is written at a time."""
+
+QUALITY = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?")
+JSON_FORMS = frozenset({"application/json", "application/*", "*/*"})
 PACKED_BYTES = 1024
 """Smaller answers are not worth compressing."""
 
@@ -169,8 +174,14 @@ async def _predict(
     """Answer a verb."""
     verb = inference.find_verb(endpoint, name)
     picture, form = _picture(verb, headers.get(b"accept", b"").decode("latin-1"))
-    asked = _read(verb, headers.get(b"content-type", b"").decode("latin-1").split(";")[0].strip().lower(), body)
+    given = headers.get(b"content-type", b"").decode("latin-1").split(";")[0].strip().lower()
+    if len(body) <= PARSED_INLINE_BYTES:
+        asked = _read(verb, given, body)
+    else:
+        asked = await asyncio.get_running_loop().run_in_executor(serving.executor, _read, verb, given, body)
     if verb.stream and verb.stream.wanted(asked):
+        if picture:
+            raise ValidationFailed.at("/stream", "is answered as events, which no picture is; leave out one of the two")
         return await Events.begin(endpoint, verb.stream, asked, ticket, serving.executor), [
             *_extras(endpoint, headers, ticket),
             *streaming.HEADERS,
@@ -184,9 +195,21 @@ async def _predict(
         draw = picture.further.get(form, picture.draw)
         content = await loop.run_in_executor(serving.executor, draw, served, asked, predictions)
         return content, [*_extras(endpoint, headers, ticket), (b"content-type", form.encode())]
-    answered = {"model": endpoint.manifest.model, "version": endpoint.manifest.version, "predictions": predictions}
-    content = orjson.dumps(answered, option=orjson.OPT_SERIALIZE_NUMPY)
+    content = await _predicted(endpoint, predictions)
     return content, [*_extras(endpoint, headers, ticket), (b"content-type", JSON)]
+
+
+async def _predicted(endpoint: Endpoint, predictions: Sequence[Prediction]) -> bytes:
+    """Return the answer to a verb; a long one is written in pieces, between which others are served."""
+    pieces: list[bytes] = []
+    since = time.perf_counter()
+    for prediction in predictions:
+        pieces.append(orjson.dumps(prediction, option=orjson.OPT_SERIALIZE_NUMPY))
+        if time.perf_counter() - since > WRITTEN_SECONDS:
+            await asyncio.sleep(0)
+            since = time.perf_counter()
+    names = orjson.dumps({"model": endpoint.manifest.model, "version": endpoint.manifest.version})
+    return b'%b,"predictions":[%b]}' % (names[:-1], b",".join(pieces))
 
 
 def path_of(path: str) -> Path | None:
@@ -214,8 +237,9 @@ def _headers(scope: Scope) -> bodies.Headers:
         MalformedBody: one that says what the body is comes twice.
     """
     given = scope["headers"]
-    headers: Mapping[bytes, bytes] = dict(given)
+    headers = dict(given)
     if len(headers) != len(given):
+        headers[b"accept"] = b",".join(value for name, value in given if name == b"accept")
         names = [name for name, _ in given]
         for name in ONCE:
             if names.count(name) > 1:
@@ -239,19 +263,30 @@ def _picture(verb: Verb, accept: str) -> tuple[Picture | None, str]:
     Raises:
         NotAcceptable: the verb has no picture, or none in a form that the client takes; names those it has.
     """
-    accepted = [item.split(";")[0].strip().lower() for item in accept.split(",")]
-    asked = [form for form in accepted if form in (PNG, SVG)]
-    if not asked or "application/json" in accepted:
-        return None, ""
+    accepted = _ranked(accept)
+    if not any(form.startswith("image/") for form in accepted):
+        return None, ""  # as most clients want it, whatever they say
+    forms = (PNG, *verb.picture.further) if verb.picture else ()
+    for form in accepted:
+        if form in JSON_FORMS:
+            return None, ""
+        if form in forms or (form == "image/*" and forms):
+            return verb.picture, form if form in forms else PNG
     if verb.picture is None:
         raise NotAcceptable("This verb has no picture to answer with; accept application/json.")
-    forms = (PNG, *verb.picture.further)
-    found = next((form for form in asked if form in forms), None)
-    if found is None:
-        raise NotAcceptable(
-            f"The picture of this verb comes as {' or '.join(forms)}; accept that, or application/json."
-        )
-    return verb.picture, found
+    raise NotAcceptable(f"The picture of this verb comes as {' or '.join(forms)}; accept that, or application/json.")
+
+
+def _ranked(accept: str) -> list[str]:
+    """Return the media types that a client accepts, best first (RFC 9110, §12.5.1)."""
+    found: list[tuple[float, str]] = []
+    for item in accept.split(","):
+        form, *parameters = (part.strip().lower() for part in item.split(";"))
+        given = next((part.removeprefix("q=") for part in parameters if part.startswith("q=")), "1")
+        quality = float(given) if QUALITY.fullmatch(given) else 1.0
+        if form and quality > 0:
+            found.append((quality, form))
+    return [form for _, form in sorted(found, key=lambda pair: -pair[0])]
 
 
 def _read(verb: Verb, given: str, body: bytes) -> BaseModel:

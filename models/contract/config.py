@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Self
+from collections.abc import Sequence
+from typing import Annotated, Self, cast
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, StringConstraints, ValidationError
+from pydantic_core import CoreSchema
 
 from models.contract.errors import FieldError, ValidationFailed
 from models.contract.findings import validation_error
@@ -15,16 +17,38 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 """Name of a dataset or model: 1 to 64 letters, digits, ``_``, ``.`` or ``-``, starting with a letter or digit."""
 
+SEQUENCES = frozenset({"list", "tuple", "set", "frozenset"})
+
 
 def is_name(text: str) -> bool:
     """Return whether ``text`` is a :data:`Name`, and so can be a folder of the artifact store."""
     return re.fullmatch(NAME_PATTERN.removeprefix("^").removesuffix("$"), text) is not None
 
 
+def _fail_fast(schema: object) -> None:
+    if isinstance(schema, dict):
+        found = cast("dict[str, object]", schema)
+        if found.get("type") in SEQUENCES:
+            found["fail_fast"] = True
+        for name, value in found.items():
+            if name not in ("metadata", "serialization"):
+                _fail_fast(value)
+    elif isinstance(schema, list | tuple):
+        for value in cast("Sequence[object]", schema):
+            _fail_fast(value)
+
+
 class Options(BaseModel):
     """A frozen record whose unknown keys are errors and whose numbers are finite."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: type[BaseModel], handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Let each list end at its first error: a million of them would take seconds to tell, and nobody reads them."""
+        schema = handler(source)
+        _fail_fast(schema)
+        return schema
 
     @classmethod
     def parse(cls, value: object, prefix: str = "") -> Self:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import cast
 
 from models.contract.errors import FieldError, LecternError, ValidationFailed
+
+MOST_ERRORS = 50
+"""Errors of one request that are told; whoever mends these sees the next."""
 
 
 def validation_error(issues: Iterable[Mapping[str, object]], prefix: str = "") -> ValidationFailed:
@@ -16,7 +20,7 @@ def validation_error(issues: Iterable[Mapping[str, object]], prefix: str = "") -
         prefix: pointer of the validated value inside the request, such as ``/config``.
     """
     errors: list[FieldError] = []
-    for issue in issues:
+    for issue in islice(issues, MOST_ERRORS):
         location = issue.get("loc", ())
         steps = cast("tuple[object, ...]", location) if isinstance(location, tuple) else ()
         pointer = prefix + "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in steps)

@@ -6,6 +6,7 @@ A small picture is a thousand numbers. Made a list and then an array, they take 
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Mapping
 from typing import cast
 
@@ -16,12 +17,13 @@ from app import json_text
 from models.contract.errors import LecternError
 from models.contract.task import Array
 
-KEY = b'"data"'
+KEY, ESCAPE = b'"data"', b"\\u"
 LIST = re.compile(rb'"data"[ \t\r\n]*:[ \t\r\n]*\[')
 SHORTEST, LONGEST = 256, 2**18
-"""Bytes of a body that is read so: shorter ones gain nothing; longer ones are read in threads, and share no parser."""
+"""Bytes of a body that is read so: shorter ones gain nothing."""
 
-_parser = simdjson.Parser()
+_own = threading.local()
+"""A parser of each thread: one may not read again before what it read is gone."""
 
 
 def read(text: bytes) -> Mapping[str, object] | None:
@@ -29,7 +31,7 @@ def read(text: bytes) -> Mapping[str, object] | None:
 
     Whatever is wrong with a body is found by whoever reads it when this has returned None.
     """
-    if not SHORTEST <= len(text) <= LONGEST or text.count(KEY) != 1:
+    if not SHORTEST <= len(text) <= LONGEST or text.count(KEY) != 1 or ESCAPE in text:
         return None
     found = LIST.search(text)
     end = text.find(b"]", found.end()) if found else -1
@@ -56,7 +58,9 @@ def _numbers(text: bytes) -> bytes:
     Raises:
         ValueError: it is no list of numbers alone.
     """
-    found = _parser.parse(text)
+    if not hasattr(_own, "parser"):
+        _own.parser = simdjson.Parser()
+    found = _own.parser.parse(text)
     try:
         return cast("simdjson.Array", found).as_buffer(of_type="d")
     except (TypeError, ValueError) as error:

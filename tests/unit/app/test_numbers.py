@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import orjson
 import pytest
@@ -48,6 +50,7 @@ def test_values_are_those_of_a_list(values: list[float]) -> None:
         body("[1, 2]", key='"parameters": {"data": ', more="}"),
         body("[1]").replace(b"}]", b"}, {}]"),
         body("[1]")[:-1],
+        body("[1, 2]", more=r', "d\u0061ta": [3]'),
         body("[1]", more=', "deep": ' + "[" * 100 + "]" * 100),
         b'{"inputs": [{"data": [1]}]}',
         b"",
@@ -56,3 +59,11 @@ def test_values_are_those_of_a_list(values: list[float]) -> None:
 def test_whatever_else_a_body_is_is_left_to_others(text: bytes) -> None:
     """Who find what is wrong with it, if anything is."""
     assert numbers.read(text) is None
+
+
+def test_threads_read_at_the_same_time() -> None:
+    """Each with a parser of its own."""
+    text = body(str(list(range(20_000))))
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(numbers.read, [text] * 200))
+    assert all(one is not None for one in found)

@@ -77,6 +77,11 @@ async def test_bare_image_is_classified(client: httpx.AsyncClient, publisher: Pu
         ("image/png", "image/png"),
         ("image/png;q=0.9, */*;q=0.1", "image/png"),
         ("application/json, image/png", "application/json"),
+        ("application/json;q=0.5, image/png", "image/png"),
+        ("application/json;q=0, image/png", "image/png"),
+        ("image/png;q=0, application/json", "application/json"),
+        ("image/*", "image/png"),
+        ("text/html, image/webp, */*;q=0.8", "application/json"),
         ("*/*", "application/json"),
     ],
 )
@@ -97,11 +102,42 @@ async def test_a_form_that_the_picture_does_not_have_is_refused_with_those_it_ha
 ) -> None:
     """A client that takes only SVG learns that there is PNG; one that takes either gets what there is."""
     publisher.publish()
-    refused = await client.post("/v1/models/tiny/classify", json=BODY, headers={"Accept": "image/svg+xml"})
-    assert (refused.status_code, refused.json()["code"]) == (406, "not_acceptable")
-    assert "image/png" in refused.json()["detail"]
+    for accept in ("image/svg+xml", "image/jpeg", "image/png;q=0, image/svg+xml"):
+        refused = await client.post("/v1/models/tiny/classify", json=BODY, headers={"Accept": accept})
+        assert (refused.status_code, refused.json()["code"]) == (406, "not_acceptable")
+        assert "image/png" in refused.json()["detail"]
     either = await client.post("/v1/models/tiny/classify", json=BODY, headers={"Accept": "image/svg+xml, image/png"})
     assert either.headers["content-type"] == "image/png"
+
+
+async def test_headers_that_come_twice_are_read_together(client: httpx.AsyncClient, publisher: Publisher) -> None:
+    publisher.publish()
+    headers = [("Accept", "application/json"), ("Accept", "image/png"), ("X-Other", "1")]
+    answer = await client.post("/v1/models/tiny/classify", json=BODY, headers=headers)
+    assert answer.headers["content-type"] == "application/json"
+
+
+async def test_of_many_mistakes_in_a_list_the_first_is_told(client: httpx.AsyncClient, publisher: Publisher) -> None:
+    """A body can hold a million of them."""
+    publisher.publish()
+    answer = await client.post("/v1/models/tiny/classify", json={"inputs": [IMAGE], "explain": [1] * 100_000})
+    assert answer.status_code == 422
+    assert len(answer.content) < 2_000
+    many = [{f"field {number}": 1 for number in range(1_001)}]
+    answer = await client.post("/v1/models/tiny/classify", json={"inputs": many})
+    assert answer.status_code == 422
+    assert "1001 fields" in answer.json()["detail"]
+
+
+async def test_a_long_answer_is_that_of_each_input(
+    client: httpx.AsyncClient, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though it is written in pieces."""
+    monkeypatch.setattr("app.routes.inference.WRITTEN_SECONDS", 0.0)
+    publisher.publish()
+    one = await client.post("/v1/models/tiny/classify", json={"inputs": [IMAGE]})
+    many = await client.post("/v1/models/tiny/classify", json={"inputs": [IMAGE] * 40})
+    assert many.json() == {**one.json(), "predictions": one.json()["predictions"] * 40}
 
 
 async def test_verb_without_a_picture_says_so(
