@@ -181,6 +181,13 @@ def test_variety_is_the_share_of_the_datas_variance() -> None:
     )
 
 
+def test_equal_images_and_a_batch_of_one_give_finite_metrics() -> None:
+    """There is no variance to compare with; nothing becomes infinite, which would end the job."""
+    for images in (torch.full((16, 8, 6), 7, dtype=torch.uint8), torch.full((1, 8, 6), 7, dtype=torch.uint8)):
+        _, learner = _small()
+        assert all(math.isfinite(float(value)) for value in learner.step({"images": images}).values())
+
+
 @pytest.mark.parametrize("family", ["dcgan", "infogan"])
 @pytest.mark.parametrize(
     ("shape", "channels"), [((8, 6, None), 2), ((28, 28, None), 2), ((9, 13, 3), 3), ((64, 64, 3), 4)]

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from models.contract.config import Options
+from models.contract.errors import ValidationFailed
 from models.contract.spec import FamilySpec
 from models.contract.training import TrainingOptions
 from models.data.images.facts import ImageFacts
@@ -65,10 +66,14 @@ def check(config: Options, training: TrainingOptions, meta: Mapping[str, object]
     """Return if the networks fit the dataset's images.
 
     Raises:
-        ValidationFailed: maps would shrink below a pixel; names the option and what to change.
+        ValidationFailed: maps would shrink below a pixel, or there are no codes; names the option and what to change.
     """
     del training
     assert isinstance(config, InfoGanConfig)
+    if not config.categorical_codes and not config.continuous_codes:
+        raise ValidationFailed.at(
+            "/config/continuous_codes", "there is no code left to learn; ask for one, or train the family dcgan"
+        )
     check_sides(config.discriminator_channels, ImageFacts.of(meta))
 
 
