@@ -11,12 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from models.catalog import Catalog
+from models.contract.task import Arrays, ServedModel, answer
 from models.contract.training import Plan
 from models.generation.adversarial.learner import AdversarialLearner, Adversaries
 from models.generation.adversarial.networks import Discriminator
 from models.generation.adversarial.prior import Prior
 from models.generation.adversarial.training import AdversarialTraining
 from models.generation.gan.network import Generator, trunk
+from models.generation.picture import draw
+from models.generation.requests import TraverseRequest
+from models.generation.walking import traverse
 from models.nn.linear import linear
 
 CATALOG = Catalog()
@@ -185,3 +189,21 @@ def test_equal_images_and_a_batch_of_one_give_finite_metrics() -> None:
     for images in (torch.full((16, 8, 6), 7, dtype=torch.uint8), torch.full((1, 8, 6), 7, dtype=torch.uint8)):
         _, learner = _small()
         assert all(math.isfinite(float(value)) for value in learner.step({"images": images}).values())
+
+
+def test_a_traversal_of_noise_alone_varies_its_first_dimensions() -> None:
+    """Nothing of it is meant to be chosen, so that nothing is told of any; asked all the same, ten rows are drawn."""
+    module, _ = _small()
+    family: Any = CATALOG.family("gan")(CATALOG.spec("gan").config(), META)
+    model = ServedModel(
+        "m", "gan", {}, META, family.assets(module), {"generator": family.export(module)["generator"].signature}
+    )
+
+    def run(part: str, arrays: Arrays) -> Arrays:
+        del part
+        with torch.no_grad():
+            return {"images": module.generator(torch.from_numpy(arrays["noise"])).numpy()}
+
+    rows = answer(traverse(model, TraverseRequest(seed=1, steps=3)), run)
+    assert [row["dimension"] for row in rows] == list(range(10))
+    assert draw(model, TraverseRequest(seed=1, steps=3), rows).startswith(b"\x89PNG")
