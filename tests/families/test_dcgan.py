@@ -9,6 +9,8 @@ import torch
 
 from models.catalog import Catalog
 from models.contract.errors import ValidationFailed
+from models.data.images.facts import ImageFacts
+from models.generation.adversarial.limits import dense_weights, generator_weights, trunk_weights
 from models.nn.transposed import Doubling, Halving
 
 CATALOG = Catalog()
@@ -78,3 +80,46 @@ def test_layers_begin_as_the_convolutional_paper_says() -> None:
     names = [type(layer).__name__ for layer in module.discriminator.trunk.layers]
     assert names == ["Halving", "LeakyReLU", "Halving", "BatchNorm", "LeakyReLU", "Flatten"]
     assert type(module.generator.layers[-1]).__name__ == "Doubling"
+
+
+@pytest.mark.parametrize("family", ["dcgan", "infogan"])
+def test_doublings_far_beyond_the_image_are_refused(family: str) -> None:
+    """Maps that would be cut off again cost memory for nothing."""
+    spec = CATALOG.spec(family)
+    assert spec.check is not None
+    with pytest.raises(ValidationFailed, match=r"makes 32 pixels a side of one.*use at most 4 numbers"):
+        spec.check(spec.config.parse({"generator_channels": [8] * 5}), spec.training(), META)
+    spec.check(spec.config.parse({"generator_channels": [8] * 4}), spec.training(), META)
+
+
+@pytest.mark.parametrize("family", ["gan", "dcgan", "infogan"])
+@pytest.mark.parametrize("side", ["generator", "discriminator"])
+def test_networks_that_no_memory_holds_are_refused(family: str, side: str) -> None:
+    spec = CATALOG.spec(family)
+    assert spec.check is not None
+    option = f"{side}_sizes" if family == "gan" else f"{side}_channels"
+    large = [16_384, 16_384] if family == "gan" else [4_096, 4_096]
+    with pytest.raises(ValidationFailed, match=r"more than 50,000,000; use smaller numbers") as refused:
+        spec.check(spec.config.parse({option: large}), spec.training(), META)
+    assert [item.pointer for item in refused.value.errors] == [f"/config/{option}"]
+
+
+@pytest.mark.parametrize("family", ["gan", "dcgan", "infogan"])
+def test_weights_are_counted_as_they_are_built(family: str) -> None:
+    """The limit counts what build makes: within the few numbers of biases, norms and last layers."""
+    spec = CATALOG.spec(family)
+    made: Any = CATALOG.family(family)(spec.config(), {**META, "height": 28, "width": 28})
+    module = made.build(torch.Generator().manual_seed(0))
+    facts = ImageFacts.of({**META, "height": 28, "width": 28})
+    config: Any = spec.config()
+    if family == "gan":
+        counted = dense_weights([config.noise, *config.generator_sizes, 784])
+        judged = dense_weights([784, *config.discriminator_sizes, 1])
+    else:
+        hidden = (config.generator_units,) if family == "infogan" else ()
+        shared = (config.discriminator_units, config.posterior_units) if family == "infogan" else (1,)
+        counted = generator_weights(made.prior().size, hidden, config.generator_channels, facts)
+        judged = trunk_weights(config.discriminator_channels, shared, facts)
+    assert sum(item.numel() for item in module.generator.parameters() if item.ndim > 1) == counted
+    built = sum(item.numel() for item in module.discriminator.parameters() if item.ndim > 1)
+    assert judged <= built <= judged * 1.01
