@@ -27,7 +27,7 @@ ANCHORS = {
 
 
 class MnistGan(Row):
-    """Both with their defaults: fully connected with the penalty, and convolutional; ten and five epochs."""
+    """Both with their defaults: fully connected with the penalty, and convolutional; ten and three epochs."""
 
     title = "MNIST, GAN and DCGAN"
     seeds: ClassVar[Sequence[int]] = (0,)
@@ -40,7 +40,7 @@ class MnistGan(Row):
         """Return both families."""
         return {
             "gan": {"family": "gan", "dataset": "mnist", "training": {"epochs": 10}},
-            "dcgan": {"family": "dcgan", "dataset": "mnist", "training": {"epochs": 5}},
+            "dcgan": {"family": "dcgan", "dataset": "mnist", "training": {"epochs": 3}},
         }
 
     def report(self, client: Client, cards: Cards) -> Report:

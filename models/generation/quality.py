@@ -5,6 +5,7 @@ Called by families at the end of a job (``Family.report``), on what the exported
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -21,6 +22,9 @@ from models.metrics.parzen import best_bandwidth, parzen_log_likelihood
 MOST_IMAGES = 10_000
 """Drawn, and of each split, of which distances are taken."""
 
+MOST_NUMBERS = 2**27
+"""Of the training images that are kept as float32, half a gigabyte; drawn and held-out images are a quarter at most."""
+
 MOST_COMPARED = 1_000
 """Drawn and held-out images that are looked for among all training images, or whose likelihood is taken."""
 
@@ -36,10 +40,11 @@ class Images:
     labels: Array
 
     @classmethod
-    def of(cls, split: Split, facts: ImageFacts) -> Images:
-        """Return those of a split, scaled."""
+    def of(cls, split: Split, facts: ImageFacts, most: int) -> Images:
+        """Return those of a split, scaled; of more than ``most`` as many from all over it."""
         low, high = facts.value_range
-        return cls(((split["images"] - low) / (high - low)).astype(np.float32), split["labels"])
+        images, labels = _some(split["images"], most), _some(split["labels"], most)
+        return cls(((images - np.float32(low)) / np.float32(high - low)).astype(np.float32), labels)
 
 
 def sample_quality(draw: Draw, untrained: Draw, splits: Mapping[str, Split], facts: ImageFacts) -> dict[str, float]:
@@ -54,25 +59,33 @@ def sample_quality(draw: Draw, untrained: Draw, splits: Mapping[str, Split], fac
     Args:
         draw: draws from the trained generator.
         untrained: draws from one as it was before training.
-        splits: of the dataset; the test is the validation split where there is no other, or part of the training.
+        splits: of the dataset; the test is the validation split where there is no other, or the training split.
         facts: of the images.
+
+    Returns:
+        The scores; without those by classes where there is one class only, or one image held out, and none of a single
+        training image.
     """
-    train = Images.of(splits["train"], facts)
-    held_out = Images.of(splits.get("test", splits.get("validation", splits["train"])), facts)
-    drawn = draw(min(MOST_IMAGES, max(len(held_out.images), MOST_COMPARED)))
+    fit = MOST_NUMBERS // math.prod(facts.shape)
+    most = min(MOST_IMAGES, max(fit // 4, 2))
+    train = Images.of(splits["train"], facts, max(fit, 2))
+    held_out = Images.of(splits.get("test", splits.get("validation", splits["train"])), facts, most)
+    if len(train.images) < 2:
+        return {}
+    drawn = draw(min(most, max(len(held_out.images), MOST_COMPARED)))
     scores = _distances(drawn, train, held_out) | _likelihoods(drawn, train, held_out)
-    if len(facts.classes) > 1:
+    if len(facts.classes) > 1 and len(held_out.images) > 1:
         scores |= _judged(drawn, untrained, train, held_out, len(facts.classes))
     return scores
 
 
 def _judged(drawn: Array, untrained: Draw, train: Images, held_out: Images, classes: int) -> dict[str, float]:
     judge = Judge(train.images, train.labels, classes)
-    truth = judge.features(held_out.images[:MOST_IMAGES])
+    truth = judge.features(held_out.images)
     noise = np.random.default_rng(0).random((len(drawn), *drawn.shape[1:]), np.float32)
     features = judge.features(drawn)
     found = coverage(judge.classify(features), train.labels.astype(np.int64), classes)
-    right = judge.classify(truth) == held_out.labels[:MOST_IMAGES]
+    right = judge.classify(truth) == held_out.labels
     return {
         "fid": frechet_distance(features, truth),
         "fid_of_training_images": frechet_distance(judge.features(_some(train.images, len(drawn))), truth),

@@ -130,7 +130,7 @@ class TraverseRequest(Options):
         min_length=1,
         max_length=MOST_DIMENSIONS,
         description="One prediction each: places of the latent from 0, or names of codes. When null: the named codes, "
-        "or the ten dimensions that tell most.",
+        "or the ten dimensions that tell most, or of noise alone the first ten.",
     )
     low: Number | None = Field(default=None, description="First value; -3, or where a code's range begins.")
     high: Number | None = Field(default=None, description="Last value; 3, or where a code's range ends.")

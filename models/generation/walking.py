@@ -172,7 +172,7 @@ def _places(model: ServedModel, codes: Codes, dimensions: Sequence[int | str] | 
             order = sorted(range(codes.width), key=lambda place: -cast("float", told[place]["divergence"]))
             return order[:TELLING_DIMENSIONS]
         steered = [place for place in range(codes.width) if codes.code_at(place).steers]
-        return steered[:TELLING_DIMENSIONS]
+        return (steered or list(range(codes.width)))[:TELLING_DIMENSIONS]
     places: list[int] = []
     for index, dimension in enumerate(dimensions):
         if dimension in codes.labels:

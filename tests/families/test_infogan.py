@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from models.catalog import Catalog
+from models.contract.errors import ValidationFailed
 from models.contract.task import ServedModel
 from models.contract.training import Plan
 from models.generation.adversarial.prior import Prior
@@ -56,6 +57,14 @@ def test_latents_are_noise_one_hot_codes_and_numbers_in_range() -> None:
     assert float(continuous.max()) <= 1
     assert float(continuous.std()) == pytest.approx(1 / math.sqrt(3), rel=0.05)
     assert prior.categorical_entropy == pytest.approx(math.log(12))
+
+
+def test_a_model_without_codes_is_refused_before_training() -> None:
+    spec = CATALOG.spec("infogan")
+    assert spec.check is not None
+    config = spec.config.parse({"categorical_codes": [], "continuous_codes": 0})
+    with pytest.raises(ValidationFailed, match="there is no code left to learn"):
+        spec.check(config, spec.training(), META)
 
 
 class _Oracle(Posterior):

@@ -18,6 +18,9 @@ from models.optimization import adam, take_step
 COLLAPSED = 0.25
 """Below this share of the data's variance the samples are too alike; MNIST's ones alone have 0.42 of it."""
 
+LEAST_VARIANCE = 1e-6
+"""Of a real batch, so that equal images give a finite share."""
+
 BEATEN = 0.98
 """Beyond this mean difference of D at real and at drawn images the generator learns next to nothing."""
 
@@ -125,7 +128,7 @@ class AdversarialLearner(Learner[dict[str, Tensor]]):
                 "generator_loss": self._deception(fake_logits),
                 "real_probability": real_logits.sigmoid().mean(),
                 "fake_probability": fake_logits.sigmoid().mean(),
-                "variety": _variance(fake) / _variance(real).clamp_min(torch.finfo(real.dtype).tiny),
+                "variety": _variance(fake) / _variance(real).clamp_min(LEAST_VARIANCE),
             }
         return metrics if stake is None else {**metrics, **stake[1]}
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from models.contract.errors import ValidationFailed
 from models.contract.tensors import PartSignature, TensorSignature
-from models.data.images.facts import ImageFacts
 
 NAME = "generator"
 NOISE = "noise"
@@ -30,18 +28,3 @@ def signature(noise: int | str, shape: Sequence[int | str], categorical: int = 0
     ]
     drawn = TensorSignature(name="images", shape=("batch", *shape))
     return PartSignature(inputs=(TensorSignature(name=NOISE, shape=("batch", noise)), *codes), outputs=(drawn,))
-
-
-def check_sides(channels: Sequence[int], facts: ImageFacts) -> None:
-    """Return if images can be halved once for each number of channels.
-
-    Raises:
-        ValidationFailed: a side would have less than a pixel; says how many numbers fit.
-    """
-    smallest = min(facts.shape[:2])
-    if smallest >> len(channels) < 1:
-        detail = (
-            f"halves images of {facts.shape[0]} × {facts.shape[1]} pixels {len(channels)} times; use at most "
-            f"{smallest.bit_length() - 1} numbers, or larger images"
-        )
-        raise ValidationFailed.at("/config/discriminator_channels", detail)

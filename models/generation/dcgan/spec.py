@@ -11,7 +11,8 @@ from models.contract.config import Options
 from models.contract.spec import FamilySpec
 from models.contract.training import TrainingOptions
 from models.data.images.facts import ImageFacts
-from models.generation.adversarial.part import HEADLINE, NAME, VERBS, check_sides, signature
+from models.generation.adversarial.limits import check_parameters, check_sides, generator_weights, trunk_weights
+from models.generation.adversarial.part import HEADLINE, NAME, VERBS, signature
 from models.generation.adversarial.training import AdversarialTraining
 
 Channels = Annotated[int, Field(ge=1, le=4096)]
@@ -47,11 +48,19 @@ def check(config: Options, training: TrainingOptions, meta: Mapping[str, object]
     """Return if the networks fit the dataset's images.
 
     Raises:
-        ValidationFailed: maps would shrink below a pixel; names the option and what to change.
+        ValidationFailed: maps would shrink below a pixel or outgrow the image, or there would be too many weights;
+            names the option and what to change.
     """
     del training
     assert isinstance(config, DcganConfig)
-    check_sides(config.discriminator_channels, ImageFacts.of(meta))
+    facts = ImageFacts.of(meta)
+    check_sides(config.generator_channels, config.discriminator_channels, facts)
+    check_parameters(
+        {
+            "/config/generator_channels": generator_weights(config.noise, (), config.generator_channels, facts),
+            "/config/discriminator_channels": trunk_weights(config.discriminator_channels, (1,), facts),
+        }
+    )
 
 
 SPEC = FamilySpec(

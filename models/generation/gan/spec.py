@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import Field
 
 from models.contract.config import Options
 from models.contract.spec import FamilySpec
+from models.contract.training import TrainingOptions
+from models.data.images.facts import ImageFacts
+from models.generation.adversarial.limits import check_parameters, dense_weights
 from models.generation.adversarial.part import HEADLINE, NAME, VERBS, signature
 from models.generation.adversarial.training import AdversarialTraining
 
@@ -43,6 +48,23 @@ class GanTraining(AdversarialTraining):
     )
 
 
+def check(config: Options, training: TrainingOptions, meta: Mapping[str, object]) -> None:
+    """Return if the networks fit a sensible amount of memory.
+
+    Raises:
+        ValidationFailed: there would be too many weights; names the option.
+    """
+    del training
+    assert isinstance(config, GanConfig)
+    pixels = math.prod(ImageFacts.of(meta).shape)
+    check_parameters(
+        {
+            "/config/generator_sizes": dense_weights([config.noise, *config.generator_sizes, pixels]),
+            "/config/discriminator_sizes": dense_weights([pixels, *config.discriminator_sizes, 1]),
+        }
+    )
+
+
 SPEC = FamilySpec(
     name="gan",
     task="generation",
@@ -54,4 +76,5 @@ SPEC = FamilySpec(
     parts={NAME: signature("noise", ("height", "width", "channels"))},
     verbs=VERBS,
     headline=HEADLINE,
+    check=check,
 )

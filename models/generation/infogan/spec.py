@@ -8,10 +8,12 @@ from typing import Annotated
 from pydantic import Field
 
 from models.contract.config import Options
+from models.contract.errors import ValidationFailed
 from models.contract.spec import FamilySpec
 from models.contract.training import TrainingOptions
 from models.data.images.facts import ImageFacts
-from models.generation.adversarial.part import HEADLINE, NAME, VERBS, check_sides, signature
+from models.generation.adversarial.limits import check_parameters, check_sides, generator_weights, trunk_weights
+from models.generation.adversarial.part import HEADLINE, NAME, VERBS, signature
 from models.generation.adversarial.training import AdversarialTraining
 
 Units = Annotated[int, Field(ge=1, le=16_384)]
@@ -65,11 +67,27 @@ def check(config: Options, training: TrainingOptions, meta: Mapping[str, object]
     """Return if the networks fit the dataset's images.
 
     Raises:
-        ValidationFailed: maps would shrink below a pixel; names the option and what to change.
+        ValidationFailed: maps would shrink below a pixel or outgrow the image, there would be too many weights, or
+            there are no codes; names the option and what to change.
     """
     del training
     assert isinstance(config, InfoGanConfig)
-    check_sides(config.discriminator_channels, ImageFacts.of(meta))
+    if not config.categorical_codes and not config.continuous_codes:
+        raise ValidationFailed.at(
+            "/config/continuous_codes", "there is no code left to learn; ask for one, or train the family dcgan"
+        )
+    facts = ImageFacts.of(meta)
+    latent = config.noise + sum(config.categorical_codes) + config.continuous_codes
+    shared = (config.discriminator_units, config.posterior_units)
+    check_sides(config.generator_channels, config.discriminator_channels, facts)
+    check_parameters(
+        {
+            "/config/generator_channels": generator_weights(
+                latent, (config.generator_units,), config.generator_channels, facts
+            ),
+            "/config/discriminator_channels": trunk_weights(config.discriminator_channels, shared, facts),
+        }
+    )
 
 
 SPEC = FamilySpec(

@@ -160,3 +160,17 @@ def test_copies_of_one_class_are_told(world: tuple[dict[str, dict[str, np.ndarra
     assert scores["class_divergence"] == pytest.approx(math.log(4), rel=1e-3)
     assert scores["neighbour_ratio"] < 0.05
     assert scores["fid"] > 10 * scores["fid_of_training_images"]
+
+
+@pytest.mark.parametrize(("train", "test"), [(1, 1), (2, 1), (3, 2)])
+def test_the_smallest_datasets_are_scored_as_far_as_they_can_be(
+    world: tuple[dict[str, dict[str, np.ndarray]], ImageFacts], train: int, test: int
+) -> None:
+    """A job on a handful of images ends like any other: what cannot be measured is left out, the rest is finite."""
+    splits, facts = world
+    sizes = {"train": train, "test": test}
+    few = {name: {key: array[: sizes[name]] for key, array in split.items()} for name, split in splits.items()}
+    scores = sample_quality(_noise, _noise, few, facts)
+    assert all(math.isfinite(value) for value in scores.values())
+    assert ("fid" in scores) == (test > 1)
+    assert bool(scores) == (train > 1)
