@@ -131,7 +131,7 @@ class Datasets:
         """
         with _found(record):
             blob = self._built_in(record.name).blob if record.built_in else self._store.get(_blob_path(record.digest))
-        return Content(unpack(load(blob)), record.meta)
+        return self._catalog.kind(record.kind).drawn(Content(unpack(load(blob)), record.meta))
 
     def head(self, record: DatasetRecord, split: str, count: int) -> Content:
         """Return the first ``count`` examples of one split and the facts; nothing else is read from the store.
@@ -148,7 +148,7 @@ class Datasets:
                 else self._rows(record, packed, f"{split}/{name}", count)
                 for name, is_text in packed.arrays(split).items()
             }
-        return Content({split: arrays}, record.meta)
+        return self._catalog.kind(record.kind).drawn(Content({split: arrays}, record.meta))
 
     def delete(self, name: str) -> None:
         """Remove a dataset, and its content unless another record names it.

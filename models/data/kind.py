@@ -75,6 +75,10 @@ class DatasetKind(ABC):
     def facts(self, content: Content) -> dict[str, JsonValue]:
         """Return facts that depend on the final splits, such as the class balance and training statistics."""
 
+    def drawn(self, content: Content) -> Content:
+        """Return a content as models take it: what the store keeps as less, such as a generated world, is drawn."""
+        return content
+
     @abstractmethod
     def preview(self, content: Content, split: str, count: int) -> list[dict[str, JsonValue]]:
         """Return the first ``count`` examples of ``split`` as JSON."""

@@ -42,6 +42,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Content]:
         "labelled_text": _labelled_text(folder),
         "parallel": _parallel(folder),
         "dialogues": _dialogues(folder),
+        "factors": _factors(folder),
     }
     return {
         kind: datasets.content(
@@ -81,6 +82,16 @@ def _images(folder: Path) -> Path:
     images = np.clip(patterns[labels] + random.normal(0, 30, (240, 12, 10)), 0, 255).astype(np.uint8)
     np.savez(folder / "images.npz", images=images, labels=np.array(["zero", "one", "two", "three"])[labels])
     return folder / "images.npz"
+
+
+def _factors(folder: Path) -> Path:
+    """Write 240 images of a bar with the factors behind them: its row, its column, its length and its shade."""
+    classes = np.random.default_rng(1).integers(0, (8, 5, 3, 2), (240, 4))
+    images = np.zeros((240, 10, 8), np.uint8)
+    for image, (row, column, length, shade) in zip(images, classes.tolist(), strict=True):
+        image[row : row + 2, column : column + 1 + length] = 155 + 100 * shade
+    np.savez(folder / "factors.npz", images=images, factors=classes, names=["row", "column", "length", "shade"])
+    return folder / "factors.npz"
 
 
 def _table(folder: Path) -> Path:

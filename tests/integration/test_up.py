@@ -136,7 +136,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 
 def test_the_ready_line_is_written_once_and_true(up: Up) -> None:
     with up.client() as client:
-        assert [item.name for item in client.datasets()] == ["digits"]
+        assert [item.name for item in client.datasets()] == ["digits", "ellipses", "sprites"]
     assert [line for line in up.lines if not re.match(r"(gateway|worker |redis  |lectern) \| ", line)] == [
         up.ready_line
     ]

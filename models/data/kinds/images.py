@@ -10,9 +10,6 @@ scale, ``labels`` (examples,) int64 indices into ``meta["classes"]``.
 
 from __future__ import annotations
 
-import base64
-import io
-import math
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
@@ -21,7 +18,16 @@ from pydantic import Field, JsonValue, model_validator
 
 from models.contract.errors import InvalidDataset, ValidationFailed
 from models.contract.task import Array
-from models.data.chunks import chunks
+from models.data.images.arrays import (
+    LARGEST_SIDE,
+    check_header,
+    check_images,
+    check_range,
+    encoded,
+    pixel_statistics,
+    shape_facts,
+    value_range_of,
+)
 from models.data.images.facts import ImageFacts
 from models.data.images.folders import Choices, read_folders
 from models.data.images.idx import read_idx
@@ -31,7 +37,6 @@ from models.data.images.zip_archive import holds_folders
 from models.data.kind import Content, DatasetKind, SplitOptions, UploadedFile
 
 SPLITS = ("train", "validation", "test")
-LARGEST_SIDE = 4_096
 LARGEST_CLASS_COUNT = 10_000
 IMAGE_ARRAYS = ("images", "x_train", "x_test")
 NPZ_NAMES = (("images", "labels"), ("x_train", "y_train"))
@@ -94,13 +99,7 @@ class Images(DatasetKind):
             }
             for part, (images, _) in raw.items()
         }
-        height, width, *channels = raw["train"][0].shape[1:]
-        shape: dict[str, JsonValue] = {
-            "height": height,
-            "width": width,
-            "channels": channels[0] if channels else None,
-            "classes": list(classes),
-        }
+        shape = {**shape_facts(raw["train"][0]), "classes": list[JsonValue](classes)}
         return Content(splits, shape | meta)
 
     def facts(self, content: Content) -> dict[str, JsonValue]:
@@ -117,24 +116,14 @@ class Images(DatasetKind):
         }
         return {
             "class_balance": balance,
-            **_statistics(train),
+            **pixel_statistics(train),
         }
 
     def preview(self, content: Content, split: str, count: int) -> list[dict[str, JsonValue]]:
         """Return labels and base64 PNG images."""
-        from PIL import Image  # noqa: PLC0415 - only previews need it, and the gateway starts without
-
-        arrays, facts = content.splits[split], ImageFacts.of(content.meta)
-        low, high = facts.value_range
-        items: list[dict[str, JsonValue]] = []
-        for image, label in zip(arrays["images"][:count], arrays["labels"][:count].tolist(), strict=True):
-            fractions = np.clip((image.astype(np.float64) - low) / (high - low), 0, 1)
-            pixels = (fractions * 255).round().astype(np.uint8)
-            buffer = io.BytesIO()
-            grey = pixels.ndim == 3 and pixels.shape[2] == 1
-            Image.fromarray(pixels[..., 0] if grey else pixels).save(buffer, "PNG")
-            items.append({"label": facts.classes[label], "image": base64.b64encode(buffer.getvalue()).decode()})
-        return items
+        arrays, classes = content.splits[split], ImageFacts.of(content.meta).classes
+        pairs = zip(arrays["images"][:count], arrays["labels"][:count].tolist(), strict=True)
+        return [{"label": classes[label], "image": encoded(image, content.meta)} for image, label in pairs]
 
 
 KIND = Images()
@@ -179,9 +168,14 @@ def _read_arrays(files: Mapping[str, UploadedFile], options: ImagesOptions) -> t
         if name in options.model_fields_set:
             raise ValidationFailed.at(f"/options/{name}", "is for zips of pictures only; leave it out")
     for part, (images, labels) in raw.items():
-        _check(part, images, labels, raw["train"][0])
-    low, high = options.value_range or _value_range(raw["train"][0])
-    _check_range(raw, low, high)
+        if labels.ndim != 1 or len(labels) != len(images):
+            detail = f"has {len(images)} images but labels of shape {labels.shape}; send one label per image"
+            raise _invalid(part, detail)
+        check_images(part, images, raw["train"][0])
+        if labels.dtype.kind not in "iuUS":
+            raise _invalid(part, f"labels must be whole numbers or strings, not {labels.dtype}")
+    low, high = options.value_range or value_range_of(raw["train"][0])
+    check_range(raw["train"][0], low, high)
     return raw, {"value_range": [low, high]}
 
 
@@ -213,13 +207,13 @@ def _read_parts(files: Mapping[str, UploadedFile]) -> Raw:
 
 
 def _read_idx_images(part: str, file: UploadedFile) -> Array:
-    return read_idx(part, file.path, 3, lambda shape: _check_header(part, shape, np.dtype(np.uint8)))
+    return read_idx(part, file.path, 3, lambda shape: check_header(part, shape, np.dtype(np.uint8)))
 
 
 def _read_archive(split: str, file: UploadedFile, files: Mapping[str, UploadedFile]) -> Raw:
     def check(name: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
         if name in IMAGE_ARRAYS:
-            _check_header("test" if name == "x_test" else split, shape, dtype)
+            check_header("test" if name == "x_test" else split, shape, dtype)
 
     arrays = read_npz(split, file.path, (*IMAGE_ARRAYS, "labels", "y_train", "y_test"), check)
     for images, labels in NPZ_NAMES:
@@ -234,47 +228,6 @@ def _read_archive(split: str, file: UploadedFile, files: Mapping[str, UploadedFi
             raise _invalid("test", "comes twice: as a part of its own and as x_test in 'train'; send one of them")
         found["test"] = (arrays["x_test"], arrays["y_test"])
     return found
-
-
-def _check_header(part: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
-    """Refuse by shape and dtype alone, before a pixel is read."""
-    if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3, 4)):
-        found = " × ".join(map(str, shape))
-        raise _invalid(
-            part,
-            f"images must be (count, height, width) or (count, height, width, 1, 3 or 4 channels), not {found}",
-        )
-    if shape[0] == 0:
-        raise _invalid(part, "holds no images")
-    if 0 in shape or max(shape[1:3]) > LARGEST_SIDE:
-        raise _invalid(
-            part,
-            f"images are {shape[1]} × {shape[2]} pixels; sides from 1 to {LARGEST_SIDE} are read, so scale them down",
-        )
-    if dtype.kind not in "uif":
-        raise _invalid(part, f"images must be numbers, not {dtype}")
-
-
-def _check(part: str, images: Array, labels: Array, train: Array) -> None:
-    if labels.ndim != 1 or len(labels) != len(images):
-        raise _invalid(part, f"has {len(images)} images but labels of shape {labels.shape}; send one label per image")
-    if images.shape[1:] != train.shape[1:]:
-        raise _invalid(
-            part,
-            f"images are {images.shape[1:]}, those of 'train' are {train.shape[1:]}; all must have one size",
-        )
-    if images.dtype.kind == "f" and (first := _first_not_finite(images)) is not None:
-        raise _invalid(part, f"image {first} has pixels that are NaN or infinite; replace them and upload again")
-    if labels.dtype.kind not in "iuUS":
-        raise _invalid(part, f"labels must be whole numbers or strings, not {labels.dtype}")
-
-
-def _first_not_finite(images: Array) -> int | None:
-    for start, chunk in chunks(images):
-        finite = (np.abs(chunk) <= np.finfo(np.float32).max).reshape(len(chunk), -1).all(axis=1)
-        if not finite.all():
-            return start + int(np.flatnonzero(~finite)[0])
-    return None
 
 
 def _names(part: str, labels: Array) -> list[int | str]:
@@ -309,28 +262,3 @@ def _is_number(label: str) -> bool:
     """Return whether the label is a whole number as numbers are written, so that '10' follows '9' but '007' is text."""
     digits = label.removeprefix("-")
     return digits.isascii() and digits.isdigit() and len(digits) <= LONGEST_NUMBER and str(int(label)) == label
-
-
-def _value_range(images: Array) -> tuple[float, float]:
-    """Return 0 to 255 for whole numbers in it, 0 to 1 for fractions in it, else the data's own range."""
-    low, high = float(images.min()), float(images.max())
-    if images.dtype.kind in "iu" and low >= 0 and high <= 255:
-        return 0.0, 255.0
-    if images.dtype.kind == "f" and low >= 0 and high <= 1:
-        return 0.0, 1.0
-    return low, high if high > low else low + 1.0
-
-
-def _statistics(images: Array) -> dict[str, JsonValue]:
-    """Return mean and standard deviation of the pixels, summed in float64 a chunk at a time."""
-    mean = sum(float(chunk.sum(dtype=np.float64)) for _, chunk in chunks(images)) / images.size
-    squares = sum(float(np.square(chunk.astype(np.float64) - mean).sum()) for _, chunk in chunks(images))
-    return {"pixel_mean": mean, "pixel_standard_deviation": math.sqrt(squares / images.size)}
-
-
-def _check_range(raw: Mapping[str, tuple[Array, Array]], low: float, high: float) -> None:
-    for part, (images, _) in raw.items():
-        if part == "train" and (images.min() < low or images.max() > high):
-            raise _invalid(
-                part, f"pixels run from {images.min()} to {images.max()}, outside value_range [{low}, {high}]"
-            )

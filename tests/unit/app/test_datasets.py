@@ -53,7 +53,7 @@ async def test_uploaded_dataset_is_summarised_listed_and_deleted(client: httpx.A
     assert again.json() == summary
     assert (await client.get("/v1/datasets/dots")).json() == summary
     listed = (await client.get("/v1/datasets")).json()["items"]
-    assert [item["name"] for item in listed] == ["digits", "dots"]
+    assert [item["name"] for item in listed] == ["digits", "dots", "ellipses", "sprites"]
     preview = (await client.get("/v1/datasets/dots/preview?split=test&count=3")).json()
     assert (preview["split"], len(preview["items"])) == ("test", 3)
     assert (await client.get("/v1/datasets/dots/preview?split=x")).json()["errors"][0]["pointer"] == "/split"
@@ -111,7 +111,11 @@ async def test_wrong_file_is_refused_by_part(
     problem = answer.json()
     assert problem["errors"][0]["pointer"] == pointer
     assert words in problem["detail"]
-    assert [item["name"] for item in (await client.get("/v1/datasets")).json()["items"]] == ["digits"]
+    assert [item["name"] for item in (await client.get("/v1/datasets")).json()["items"]] == [
+        "digits",
+        "ellipses",
+        "sprites",
+    ]
 
 
 async def _multipart(client: httpx.AsyncClient, fields: dict[str, str]) -> httpx.Response:

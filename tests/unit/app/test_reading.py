@@ -117,7 +117,11 @@ async def test_reading_that_fails_says_why(
     assert (answer.status_code, problem["code"]) == (status, code), problem
     assert words in problem["detail"]
     assert _left_in(temporary) == []
-    assert [item["name"] for item in (await client.get("/v1/datasets")).json()["items"]] == ["digits"]
+    assert [item["name"] for item in (await client.get("/v1/datasets")).json()["items"]] == [
+        "digits",
+        "ellipses",
+        "sprites",
+    ]
 
 
 class TestImpatience:

@@ -311,7 +311,7 @@ def test_record_whose_name_is_no_name_is_not_there(datasets: Datasets, name: str
 def test_deleted_dataset_is_gone_and_its_name_free(datasets: Datasets, upload: Upload) -> None:
     _record(datasets, upload(train=_numbered(100)))
     datasets.delete("a")
-    assert datasets.names() == ["digits"]
+    assert datasets.names() == ["digits", "ellipses", "sprites"]
     assert _record(datasets, upload(train=_numbered(50))).counts["train"] == 35
 
 

@@ -33,7 +33,7 @@ def test_what_a_file_manager_leaves_in_the_store_is_no_dataset(tmp_path: Path) -
     (tmp_path / "default/datasets").mkdir(parents=True)
     for name in (".DS_Store", ".hidden.json", "notes.txt"):
         (tmp_path / "default/datasets" / name).write_bytes(b"left")
-    assert Datasets(ArtifactStore(tmp_path.as_uri()), Catalog()).names() == ["digits"]
+    assert Datasets(ArtifactStore(tmp_path.as_uri()), Catalog()).names() == ["digits", "ellipses", "sprites"]
 
 
 def test_a_dataset_whose_content_is_gone_says_what_to_do(tmp_path: Path) -> None:
