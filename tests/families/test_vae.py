@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.contract.errors import ValidationFailed
-from models.contract.task import Array
+from models.contract.task import Array, Arrays
 from models.contract.training import Plan
 from models.generation.vae.family import VaeFamily
-from models.generation.vae.network import LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE, Vae
+from models.generation.vae.network import LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE, Encoder, Vae
 from models.generation.vae.spec import SPEC, VaeConfig, VaeTraining
 from workers.exporting import onnx
 from workers.exporting.gate import check_parity, traced_sizes
@@ -193,6 +193,7 @@ def test_binarization_is_by_threshold_by_draw_or_not_at_all() -> None:
 SIZES = [((7, 11), (4, 4, 4), "bernoulli"), ((8, 8, 3), (4, 4), "gaussian")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shape", "channels", "likelihood"), SIZES, ids=["odd sides", "colour"])
 def test_convolutional_networks_take_and_give_images_of_any_size(
     shape: tuple[int, ...], channels: tuple[int, ...], likelihood: str
@@ -244,7 +245,32 @@ def test_card_tells_what_each_dimension_does() -> None:
     )
 
 
+def test_report_scores_the_code_beside_its_baselines_where_there_are_factors() -> None:
+    """Of a bar at one of six rows and one of seven columns; a dataset without factors has no such scores."""
+    factors = np.stack(np.unravel_index(np.arange(42), SHAPE), axis=1)
+    images = np.zeros((42, *SHAPE), np.uint8)
+    images[np.arange(42), factors[:, 0]] = 255
+    images[np.arange(42), :, factors[:, 1]] = 255
+    splits = {"train": {"images": images, "factors": factors}}
+    family = VaeFamily(VaeConfig(hidden_sizes=(16,), latent=3), {**_meta(), "factors": []})
+    module = _built(family).eval()
+
+    def run(part: str, arrays: Arrays) -> Arrays:
+        assert part == "encoder"
+        mean, log_variance = Encoder(module)(torch.from_numpy(arrays["images"]))
+        return {"mean": mean.detach().numpy(), "log_variance": log_variance.detach().numpy()}
+
+    found = family.report(module, splits, run)
+    baselines = ["untrained", "pca", "fastica", "raw_pixels"]
+    assert list(found) == ["disentanglement", *(f"disentanglement_{name}" for name in baselines)]
+    assert all(0 <= value <= 1 for scores in found.values() for value in scores.values())
+    assert _family().report(module, splits, run) == {}
+    without = VaeFamily(VaeConfig(disentanglement=False), {**_meta(), "factors": []})
+    assert without.report(module, splits, run) == {}
+
+
 WRONG = [
+    pytest.param({"disentanglement": True}, "/config/disentanglement", "kind 'factors'", id="no factors"),
     pytest.param({"channels": [8]}, "/config/channels", "for convolutional", id="channels of an mlp"),
     pytest.param({"likelihood": "gaussian", "binarization": "sample"}, "/config/binarization", "shades", id="gaussian"),
     pytest.param({"beta": 2.0, "capacity": {}}, "/config/beta", "capacity", id="beta and capacity"),

@@ -1,1 +1,1 @@
-# What the tests and benchmarks use of scikit-learn, which comes without types.
+# What scores, tests and benchmarks use of scikit-learn, which comes without types.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from models.contract.task import Array, Split
 from models.data.images.facts import ImageFacts
 from models.data.kind import Content
-from models.family import EVALUATION_BATCH, Examples, Export, SingleLoss, TensorExamples, consecutive
+from models.family import EVALUATION_BATCH, Examples, Export, RunPart, SingleLoss, TensorExamples, consecutive
 from models.generation.codes import Code, declared
 from models.generation.vae.network import Encoder, Generator, Likelihood, Vae
 from models.generation.vae.spec import SPEC, VaeConfig
@@ -106,6 +106,22 @@ class VaeFamily(SingleLoss[VaeConfig, dict[str, Tensor]]):
             DIVERGENCES: [round(value, 6) for value in cast("list[float]", divergences.tolist())],
             ACTIVITIES: [round(value, 6) for value in cast("list[float]", mean.var(dim=0, correction=0).tolist())],
         }
+
+    def report(self, module: nn.Module, splits: Mapping[str, Split], run: RunPart) -> dict[str, dict[str, float]]:
+        """Return scores of disentanglement where the dataset says what is behind its images, those of others beside."""
+        del module
+        if "factors" not in self.meta or self.config.disentanglement is False:
+            return {}
+        fresh = self.build(torch.Generator().manual_seed(EVALUATION_SEED))
+        assert isinstance(fresh, Vae)
+        from models.metrics.disentanglement.scores import report  # noqa: PLC0415 - most jobs have none of it
+
+        def trained(images: Array) -> Array:
+            chunks = range(0, len(images), EVALUATION_BATCH)
+            parts = [images[begin : begin + EVALUATION_BATCH].astype(np.float32) for begin in chunks]
+            return np.concatenate([run("encoder", {"images": part})["mean"] for part in parts])
+
+        return report(splits, trained, lambda images: _encoded(fresh, images)[0].numpy(), self.config.latent)
 
     def _losses(self, module: Vae, batch: dict[str, Tensor], noise: torch.Generator) -> dict[str, Tensor]:
         pixels = module.pixels(batch["images"])

@@ -116,7 +116,7 @@ def test_upload_numbers_the_classes_of_each_factor(tmp_path: Path) -> None:
     assert (content.meta["height"], content.meta["width"], content.meta["value_range"]) == (3, 2, [0.0, 255.0])
     facts = KIND.facts(content)
     assert facts["pixel_mean"] == pytest.approx(17.5)
-    shown: Any = KIND.preview(content, "test", 6)
+    shown: Any = KIND.preview(Content(content.splits, {**content.meta, **facts}), "test", 6)
     assert [item["factors"]["size"] for item in shown] == [0.5, 1.5, 2.5, 0.5, 1.5, 2.5]
     assert _read(tmp_path, train=_arrays()).meta["factors"][0]["name"] == "factor 0"  # type: ignore[index]
 

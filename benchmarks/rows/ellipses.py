@@ -1,0 +1,85 @@
+"""The world of ellipses, three factors: a β-VAE finds them, and what else does (Higgins et al. 2017; Kim and Mnih 2018)."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+from pydantic import JsonValue
+
+from app.client import Client
+from app.schemas import ModelCard
+from benchmarks.row import Cards, Check, Report, Row
+
+LEAST_BETA_VAE, LEAST_FACTOR_VAE, LEAST_MIG, MIG_OF_PCA = 0.95, 0.95, 0.25, 3.0
+SCORES = ("beta_vae", "beta_vae_of_10_pairs", "factor_vae", "mig", "sap", "dci_disentanglement")
+
+
+class Ellipses(Row):
+    """Convolutional β-VAE, β = 4, latent of 10, Adam at 1e-3, batch 64, 29 epochs: 1,972 steps."""
+
+    title = "Ellipses, 3 factors at 32×32: β-VAE beside PCA, FastICA, pixels and the untrained network"
+
+    def upload(self, client: Client) -> None:
+        """Upload nothing: the world is built in."""
+
+    def variants(self) -> Mapping[str, Mapping[str, JsonValue]]:
+        """Return the one variant."""
+        return {"β = 4": submission("ellipses", {"beta": 4.0}, 29)}
+
+    def report(self, client: Client, cards: Cards) -> Report:
+        """Return all scores of the code and of its baselines."""
+        del client
+        runs = cards["β = 4"]
+        means = {name: mean_scores(runs, name) for name in codes(runs)}
+        own, pca = means["trained"], means["pca"]
+        active = [run.metrics["test"]["active_dimensions"] for run in runs]
+        checks = [
+            Check(
+                f"β-VAE score of 10 pairs {own['beta_vae_of_10_pairs']:.3f} ≥ {LEAST_BETA_VAE:g}, mean of 3 seeds",
+                own["beta_vae_of_10_pairs"] >= LEAST_BETA_VAE,
+            ),
+            Check(
+                f"FactorVAE score {own['factor_vae']:.3f} ≥ {LEAST_FACTOR_VAE:g}; PCA {pca['factor_vae']:.3f} is below",
+                own["factor_vae"] >= LEAST_FACTOR_VAE > pca["factor_vae"],
+            ),
+            Check(
+                f"MIG {own['mig']:.3f} ≥ {LEAST_MIG:g} and ≥ {MIG_OF_PCA:g} × PCA's {pca['mig']:.3f}",
+                own["mig"] >= max(LEAST_MIG, MIG_OF_PCA * pca["mig"]),
+            ),
+        ]
+        told = ", ".join(f"{value:.0f}" for value in active)
+        return Report(f"{table(means)}\n\nActive dimensions of the latent, per seed: {told}.", checks)
+
+
+ROW = Ellipses()
+
+
+def submission(dataset: str, config: Mapping[str, JsonValue], epochs: int) -> dict[str, JsonValue]:
+    """Return the job of a convolutional variational autoencoder with a latent of 10."""
+    return {
+        "family": "vae",
+        "dataset": dataset,
+        "config": {"latent": 10, "architecture": "convolutional", "hidden_sizes": [256], **config},
+        "training": {"epochs": epochs, "batch_size": 64, "learning_rate": 1e-3, "schedule": "constant"},
+    }
+
+
+def codes(runs: Sequence[ModelCard]) -> list[str]:
+    """Return the names of the codes that the cards score, the trained one first."""
+    groups = [name for name in runs[0].metrics if name.startswith("disentanglement")]
+    return [name.removeprefix("disentanglement").removeprefix("_") or "trained" for name in groups]
+
+
+def mean_scores(runs: Sequence[ModelCard], code: str) -> dict[str, float]:
+    """Return the mean of each score of a code over seeds."""
+    group = "disentanglement" if code == "trained" else f"disentanglement_{code}"
+    return {score: statistics.mean([run.metrics[group][score] for run in runs]) for score in runs[0].metrics[group]}
+
+
+def table(means: Mapping[str, Mapping[str, float]]) -> str:
+    """Return a Markdown table, a code per row."""
+    heads = ("code", "β-VAE, 64 pairs", "β-VAE, 10 pairs", "FactorVAE", "MIG", "SAP", "DCI")
+    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
+    lines += [f"| {name} | {' | '.join(f'{scores[key]:.3f}' for key in SCORES)} |" for name, scores in means.items()]
+    return "\n".join(lines)

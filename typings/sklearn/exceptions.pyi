@@ -1,0 +1,3 @@
+# Warnings.
+
+class ConvergenceWarning(UserWarning): ...
