@@ -1,4 +1,4 @@
-"""The world of ellipses, three factors: a β-VAE finds them, and what else does (Higgins et al. 2017; Kim and Mnih 2018)."""
+"""The world of ellipses, three factors: a β-VAE finds them, and so does little else."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Ellipses(Row):
 
     def variants(self) -> Mapping[str, Mapping[str, JsonValue]]:
         """Return the one variant."""
-        return {"β = 4": submission("ellipses", {"beta": 4.0}, 29)}
+        return {"beta-4": submission("ellipses", {"beta": 4.0}, 29)}
 
     def report(self, client: Client, cards: Cards) -> Report:
         """Return all scores of the code and of its baselines."""
         del client
-        runs = cards["β = 4"]
+        runs = cards["beta-4"]
         means = {name: mean_scores(runs, name) for name in codes(runs)}
         own, pca = means["trained"], means["pca"]
         active = [run.metrics["test"]["active_dimensions"] for run in runs]

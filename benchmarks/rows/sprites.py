@@ -1,4 +1,4 @@
-"""The world of sprites, five factors, on one code: the table of Higgins et al. (2017), Table 1, with classifiers stated."""
+"""The world of sprites, five factors: Table 1 of Higgins et al. (2017) on one code, with its classifiers stated."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ class Sprites(Row):
 
     def variants(self) -> Mapping[str, Mapping[str, JsonValue]]:
         """Return both."""
-        return {f"β = {beta}": submission("sprites", {"beta": float(beta)}, EPOCHS) for beta in (1, 4)}
+        return {f"beta-{beta}": submission("sprites", {"beta": float(beta)}, EPOCHS) for beta in (1, 4)}
 
     def report(self, client: Client, cards: Cards) -> Report:
         """Return all scores of both codes and of what they are compared with."""
         del client
         factors = WORLDS["sprites"].classes()[:MOST_EXAMPLES].astype(np.int64)
         means = {"ground truth": scores(factors, factors)}
-        means |= {name: mean_scores(cards["β = 4"], name) for name in codes(cards["β = 4"]) if name != "trained"}
+        means |= {name: mean_scores(cards["beta-4"], name) for name in codes(cards["beta-4"]) if name != "trained"}
         means |= {f"vae, {variant}": mean_scores(runs, "trained") for variant, runs in cards.items()}
-        own, untrained = means["vae, β = 4"], means["untrained"]
+        own, untrained = means["vae, beta-4"], means["untrained"]
         nats = {variant: runs[0].metrics["test"]["divergence"] for variant, runs in cards.items()}
         gain = own["beta_vae"] - untrained["beta_vae"]
         checks = [
@@ -47,14 +47,14 @@ class Sprites(Row):
                 f"FactorVAE score {own['factor_vae']:.3f} ≥ {LEAST_FACTOR_VAE:g}", own["factor_vae"] >= LEAST_FACTOR_VAE
             ),
             Check(
-                f"β = 4 has {nats['β = 4']:.1f} nats, β = 1 {nats['β = 1']:.1f}: {LEAST_NATS:g} fewer at equal steps",
-                nats["β = 4"] < nats["β = 1"] - LEAST_NATS,
+                f"β = 4 has {nats['beta-4']:.1f} nats, β = 1 {nats['beta-1']:.1f}: {LEAST_NATS:g} fewer at equal steps",
+                nats["beta-4"] < nats["beta-1"] - LEAST_NATS,
             ),
         ]
         note = (
             "Published figures (ground truth 100, pixels 45.75, PCA 84.9, ICA 42.03, untrained VAE 44.14, VAE 61.58, "
-            "β-VAE 99.23) depend on the classifier and on how many pairs a point has; here all codes have the same, and "
-            "none of them is a gate but that of β = 4."
+            "β-VAE 99.23) depend on the classifier and on how many pairs a point has; here all codes "
+            "have the same, and none of them is a gate but that of β = 4."
         )
         return Report(f"{table(means)}\n\n{note}", checks)
 

@@ -49,7 +49,7 @@ class VaeMnist(Row):
         return {
             "linear": _submission({}, "linear"),
             "constant": _submission({}, "constant"),
-            "latent of 2": _submission({"latent": 2}, "linear"),
+            "latent-2": _submission({"latent": 2}, "linear"),
         }
 
     def report(self, client: Client, cards: Cards) -> Report:
@@ -77,8 +77,8 @@ class VaeMnist(Row):
                 f"and above the ELBO of the same images by {high - low:.2f} ≥ {LEAST_GAIN:g}", high - low >= LEAST_GAIN
             ),
             Check(
-                f"control: two dimensions reach {elbos['latent of 2']:.2f}, below {LEAST_ELBO:g}",
-                elbos["latent of 2"] < LEAST_ELBO,
+                f"control: two dimensions reach {elbos['latent-2']:.2f}, below {LEAST_ELBO:g}",
+                elbos["latent-2"] < LEAST_ELBO,
             ),
         ]
         return Report("\n".join(table), checks)

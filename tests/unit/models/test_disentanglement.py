@@ -1,4 +1,4 @@
-"""Scores of disentanglement in worlds whose answers are known: identity, constant, noise, rotation, dimensions twice."""
+"""Scores of disentanglement in worlds whose answers are known: identity, constant, noise, rotation, doubling."""
 
 from __future__ import annotations
 
