@@ -75,6 +75,10 @@ compose-test: $(INSTALLED) ## Build the images, start the stack of docker-compos
 bench-training: $(INSTALLED) ## Measure how long training takes, beside a hand-written loop.
 	$(BIN)/python -m benchmarks.training
 
+.PHONY: bench-generation
+bench-generation: $(INSTALLED) ## Measure a traversal of a served variational autoencoder over HTTP, as numbers and as a picture.
+	$(BIN)/python -m benchmarks.generation
+
 .PHONY: bench-tagging
 bench-tagging: $(INSTALLED) ## Measure a served tagger beside the same network in eager PyTorch, and how much is padding.
 	$(BIN)/python -m benchmarks.tagging

@@ -101,7 +101,7 @@ def test_beta_of_one_is_the_variational_autoencoder_to_the_bit() -> None:
         divergence = ((log_variance.exp() + mean.square() - 1 - log_variance) / 2).sum(dim=1)
         latent = mean + (log_variance / 2).exp() * torch.randn(mean.shape, generator=generator)
         logits = plain.decoder(latent)
-        likelihood = -functional.binary_cross_entropy_with_logits(logits, pixels, reduction="none").sum(dim=1)
+        likelihood = (logits * pixels - logits.clamp(min=0) - (-logits.abs()).exp().log1p()).sum(dim=1)
         optimizer.zero_grad()
         (divergence.mean() - likelihood.mean()).backward()  # pyright: ignore[reportUnknownMemberType]
         optimizer.step()  # pyright: ignore[reportUnknownMemberType]
@@ -176,6 +176,25 @@ def test_gaussian_likelihood_is_that_of_normal_distributions() -> None:
     assert torch.allclose(module.log_likelihood(pixels, latent), wanted, rtol=1e-5)
     assert torch.equal(module.images(latent), mean.sigmoid().unflatten(1, SHAPE))
     assert math.log(1e-3) < LEAST_LOG_VARIANCE <= float(log_variance.detach().min())
+
+
+def test_bernoulli_likelihood_is_that_of_coins_however_sure_they_are() -> None:
+    """Against torch's own function; and logits beyond exp's range are as finite in the exported graph."""
+    family = _family()
+    module = _built(family).eval()
+    images = torch.from_numpy(_images(5)).float()
+    pixels = module.pixels(images)
+    for scale in (1.0, 3e4):
+        latent = scale * torch.randn(5, 3, generator=torch.Generator().manual_seed(2))
+        logits = module.decoder(latent)
+        wanted = -functional.binary_cross_entropy_with_logits(logits, pixels.flatten(1), reduction="none").sum(dim=1)
+        assert torch.allclose(module.log_likelihood(pixels, latent), wanted, rtol=1e-5)
+        assert bool((logits.abs() > 1_000).any()) == (scale > 1)
+        part = family.export(module)["likelihood"]
+        example = family.example("likelihood", {"batch": 2}, torch.Generator().manual_seed(1))
+        run = onnx.open_graph(onnx.write(part, example), part.signature)
+        found = run({"images": images.numpy(), "latent": latent.numpy()})["log_likelihood"]
+        assert found == pytest.approx(wanted.detach().numpy(), rel=1e-4)
 
 
 def test_binarization_is_by_threshold_by_draw_or_not_at_all() -> None:

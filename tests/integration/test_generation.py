@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -11,6 +13,7 @@ import pytest
 from PIL import Image
 
 from app.client import ClientError
+from gateways import Gateway
 from models.contract.jobs import JobState
 from waiting import wait_until
 
@@ -34,7 +37,7 @@ def _images(answer: Any, key: str = "image") -> np.ndarray:  # noqa: ANN401 - JS
 
 
 @pytest.mark.slow
-def test_digits_are_encoded_drawn_and_walked_through(stack: StackClient) -> None:
+def test_digits_are_encoded_drawn_and_walked_through(stack: StackClient, tmp_path: Path) -> None:
     """From a job on built-in digits to every verb; a hundred samples begin with what one sample is."""
     card = _trained(
         stack,
@@ -79,6 +82,34 @@ def test_digits_are_encoded_drawn_and_walked_through(stack: StackClient) -> None
     assert divergences == sorted(divergences, reverse=True)
     _check_pictures(stack, inputs)
     _check_refusals(stack, inputs)
+    _check_replicas(stack, tmp_path)
+
+
+@pytest.mark.slow
+def test_uploaded_factors_end_in_scores_beside_baselines(stack: StackClient, tmp_path: Path) -> None:
+    """Bars at a row and a column: the card scores the code and four others; without factors the wish is refused."""
+    factors = np.stack(np.unravel_index(np.arange(800) % 100, (10, 10)), axis=1)
+    images = np.zeros((800, 12, 12), np.uint8)
+    for image, (row, column) in zip(images, factors.tolist(), strict=True):
+        image[row : row + 3, column : column + 3] = 255
+    np.savez(tmp_path / "bars.npz", images=images, factors=factors, names=["row", "column"])
+    stack.add_dataset("bars", "factors", {"train": tmp_path / "bars.npz"}, {})
+    body: dict[str, Any] = {
+        "family": "vae",
+        "dataset": "bars",
+        "model": "bars",
+        "config": {"latent": 4, "hidden_sizes": [64], "beta": 2.0},
+        "training": {"epochs": 40, "learning_rate": 0.003, "batch_size": 32},
+    }
+    metrics = _trained(stack, body)["metrics"]
+    groups = ["untrained", "pca", "fastica", "raw_pixels"]
+    assert set(metrics) == {"validation", "test", "disentanglement", *(f"disentanglement_{name}" for name in groups)}
+    trained, untrained = metrics["disentanglement"], metrics["disentanglement_untrained"]
+    assert trained["beta_vae"] > 0.9
+    assert trained["dci_informativeness"] > untrained["dci_informativeness"]
+    with pytest.raises(ClientError) as refused:
+        stack.submit({**body, "dataset": "digits", "config": {"disentanglement": True}})
+    assert (refused.value.status, refused.value.errors[0].pointer) == (422, "/config/disentanglement")
 
 
 def _check_pictures(stack: StackClient, inputs: list[dict[str, str]]) -> None:
@@ -94,6 +125,29 @@ def _check_pictures(stack: StackClient, inputs: list[dict[str, str]]) -> None:
         assert answer.headers["content-type"] == "image/png"
         with Image.open(io.BytesIO(answer.content)) as picture:
             assert min(picture.size) > 60
+
+
+def _check_replicas(stack: StackClient, folder: Path) -> None:
+    """Another gateway on the same store sends the same bytes for a seed, alone and while both are asked by many."""
+    body = {"count": 7, "seed": 11}
+
+    def sampled(url: str) -> bytes:
+        answer = httpx.post(f"{url}/v1/models/drawn-digits/sample", json=body, trust_env=False, timeout=60)
+        return answer.raise_for_status().content
+
+    def traversed(url: str, seed: int) -> int:
+        asked = {"seed": seed, "steps": 2 + seed % 9}
+        return httpx.post(f"{url}/v1/models/drawn-digits/traverse", json=asked, trust_env=False, timeout=60).status_code
+
+    store = (stack.home / "store").as_uri()
+    with Gateway(folder, LECTERN_STORE_URL=store, LECTERN_PROCESSES="1") as other, ThreadPoolExecutor(8) as threads:
+        urls = (stack.base_url, other.url)
+        alone = [sampled(url) for url in urls]
+        others = [threads.submit(traversed, urls[seed % 2], seed) for seed in range(60)]
+        busy = [future.result() for future in [threads.submit(sampled, urls[turn % 2]) for turn in range(20)]]
+        assert {future.result() for future in others} == {200}
+    assert set(alone) == set(busy)
+    assert len(set(alone)) == 1
 
 
 def _check_refusals(stack: StackClient, inputs: list[dict[str, str]]) -> None:

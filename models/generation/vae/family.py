@@ -22,6 +22,8 @@ STUDIED_IMAGES = 2_048
 """Training images on which the card tells what each dimension does."""
 
 EVALUATION_SEED = 0
+EVALUATED = ("loss", "divergence")
+"""What :meth:`VaeFamily.evaluate` returns: the reconstruction is an estimate, and the codec's has noise of its own."""
 
 
 class VaeFamily(SingleLoss[VaeConfig, dict[str, Tensor]]):
@@ -58,15 +60,16 @@ class VaeFamily(SingleLoss[VaeConfig, dict[str, Tensor]]):
         module.steps += 1
 
     def evaluate(self, module: nn.Module, examples: Examples[dict[str, Tensor]]) -> dict[str, float]:
-        """Return the means of :meth:`losses` over all examples, with the same noise each time."""
+        """Return ``loss`` and ``divergence``, means over all examples, with the same noise each time."""
         assert isinstance(module, Vae)
         module.eval()
         noise = torch.Generator(module.steps.device).manual_seed(EVALUATION_SEED)
         sums: dict[str, float] = {}
         with torch.no_grad():
             for indices in consecutive(len(examples), EVALUATION_BATCH):
-                for name, value in self._losses(module, examples.take(indices), noise).items():
-                    sums[name] = sums.get(name, 0.0) + float(value) * len(indices)
+                losses = self._losses(module, examples.take(indices), noise)
+                for name in EVALUATED:
+                    sums[name] = sums.get(name, 0.0) + float(losses[name]) * len(indices)
         return {name: total / len(examples) for name, total in sums.items()}
 
     def export(self, module: nn.Module) -> dict[str, Export]:

@@ -74,7 +74,8 @@ class Vae(nn.Module):
         """Return log p(x|z) (batch,) in nats: appendix C.1 or C.2 of Kingma and Welling (2014)."""
         outputs, targets = self.decoder(latent).flatten(1), pixels.flatten(1)
         if self.config.likelihood == "bernoulli":
-            return -functional.binary_cross_entropy_with_logits(outputs, targets, reduction="none").sum(dim=1)
+            # Written out: the exporter's own form of torch's function takes exp of a logit, and ends at infinity.
+            return (outputs * targets - outputs.clamp(min=0) - (-outputs.abs()).exp().log1p()).sum(dim=1)
         mean, spread = outputs.chunk(2, dim=1)
         log_variance = LEAST_LOG_VARIANCE + (MOST_LOG_VARIANCE - LEAST_LOG_VARIANCE) * spread.sigmoid()
         squares = (targets - mean.sigmoid()).square() * (-log_variance).exp()

@@ -45,7 +45,8 @@ def dci(codes: Array, factors: Array, random: np.random.Generator) -> Dci:
         if len(np.unique(classes[trained])) < 2:
             continue
         features = "sqrt" if codes.shape[1] > WIDE_CODE else None
-        forest = RandomForestClassifier(TREES, max_features=features, random_state=int(random.integers(2**31)))
+        seed: int = random.integers(2**31).item()
+        forest = RandomForestClassifier(TREES, max_features=features, random_state=seed)
         forest.fit(codes[trained], classes[trained])
         importance.append(forest.feature_importances_)
         accuracies.append(float(forest.score(codes[scored], classes[scored])))

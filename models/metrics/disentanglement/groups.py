@@ -20,5 +20,6 @@ class Groups:
         """Return for each of ``classes`` (…) an example, drawn among those of this class of ``factor``."""
         ends = self._ends[factor]
         starts = np.concatenate([[0], ends[:-1]])
-        places = starts[classes] + (random.random(classes.shape) * (ends - starts)[classes]).astype(np.int64)
+        counts: Array = (ends - starts)[classes]
+        places = starts[classes] + (random.random(classes.shape) * counts).astype(np.int64)
         return self._order[places, factor]
