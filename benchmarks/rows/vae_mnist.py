@@ -89,8 +89,8 @@ ROW = VaeMnist()
 def binarised(images: Array) -> Array:
     """Return pixels drawn black or white, white as likely as they are bright: always the same draw."""
     random = np.random.Generator(np.random.Philox(BINARIZATION_SEED))
-    white: Array = random.random(images.shape) * 255 < images
-    return white.astype(np.uint8) * np.uint8(255)
+    white = cast("Array", random.random(images.shape) * 255 < images)
+    return cast("Array", np.where(white, np.uint8(255), np.uint8(0)))
 
 
 def _submission(latent: int) -> dict[str, JsonValue]:

@@ -197,7 +197,7 @@ def _classified(part: str, arrays: Split, values: list[Array], names: list[str])
     """
     columns: list[Array] = []
     for name, column, known in zip(names, arrays["factors"].T, values, strict=True):
-        classes: Array = np.minimum(np.searchsorted(known, column), len(known) - 1)
+        classes = cast("Array", np.searchsorted(known, column)).clip(max=len(known) - 1)
         strange = np.unique(column[known[classes] != column]).tolist()
         if strange:
             listed = ", ".join(map(str, strange[:MOST_NAMED]))

@@ -7,6 +7,7 @@ dimensions, its columns with few entries are factors that are complete in one di
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -45,7 +46,7 @@ def dci(codes: Array, factors: Array, random: np.random.Generator) -> Dci:
         if len(np.unique(classes[trained])) < 2:
             continue
         features = "sqrt" if codes.shape[1] > WIDE_CODE else None
-        seed: int = random.integers(2**31).item()
+        seed = int(cast("int", random.integers(2**31)))
         forest = RandomForestClassifier(TREES, max_features=features, random_state=seed)
         forest.fit(codes[trained], classes[trained])
         importance.append(forest.feature_importances_)

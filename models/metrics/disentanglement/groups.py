@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 
 from models.contract.task import Array
@@ -20,6 +22,6 @@ class Groups:
         """Return for each of ``classes`` (…) an example, drawn among those of this class of ``factor``."""
         ends = self._ends[factor]
         starts = np.concatenate([[0], ends[:-1]])
-        counts: Array = (ends - starts)[classes]
-        places = starts[classes] + (random.random(classes.shape) * counts).astype(np.int64)
+        drawn = cast("Array", random.random(classes.shape))
+        places = cast("Array", starts[classes]) + (drawn * (ends - starts)[classes]).astype(np.int64)
         return self._order[places, factor]
