@@ -52,8 +52,8 @@ class Dialogues(Row):
         training: dict[str, JsonValue] = {"epochs": 3, "batch_size": 64, "learning_rate": 2e-3}
         base: dict[str, JsonValue] = {"family": "dialogue", "dataset": DATASET, "training": training}
         return {
-            "two turns": {**base, "config": {**CONFIG, "context_turns": 2}},
-            "no context": {**base, "config": {**CONFIG, "context_turns": 0}},
+            "two-turns": {**base, "config": {**CONFIG, "context_turns": 2}},
+            "no-context": {**base, "config": {**CONFIG, "context_turns": 0}},
         }
 
     def report(self, client: Client, cards: Cards) -> Report:
@@ -65,18 +65,16 @@ class Dialogues(Row):
             found[name] = scores["perplexity"]
             variety = f"{scores['distinct_1']:.3f} | {scores['distinct_2']:.3f} | {scores['commonest']:.1%}"
             lines.append(f"| {name} | {scores['perplexity']:.2f} | {variety} |")
-        (card,) = cards["two turns"]
+        (card,) = cards["two-turns"]
         counts = _counted(card)
         lines += [
             f"| {order}-gram of replies, Witten-Bell | {math.exp(loss):.2f} | | | |" for order, loss in counts.items()
         ]
-        own, control = found["two turns"], math.exp(counts[CONTROL])
-        ratio = own / found["no context"]
+        own, control = found["two-turns"], math.exp(counts[CONTROL])
+        ratio = own / found["no-context"]
         checks = [
             Check(f"perplexity with context is {ratio:.3f} ≤ {LARGEST_RATIO} of that without", ratio <= LARGEST_RATIO),
-            Check(
-                f"{found['two turns']:.2f} is below the {CONTROL}-gram's {control:.2f}", found["two turns"] < control
-            ),
+            Check(f"{own:.2f} is below the {CONTROL}-gram's {control:.2f}", own < control),
         ]
         unknown = card.metrics["test"]["unknown"]
         about = f"{unknown:.1%} of the words are unknown, one word to all models; ends of replies count. Replies:"
