@@ -49,7 +49,7 @@ def score(model: ServedModel, request: ScoreRequest) -> Codec:
         raise ValidationFailed.at("/samples", detail)
     images = images_of(model, request.inputs, input_pointers(count))
     mean, log_variance = (array.astype(np.float64) for array in (yield from encoded(images)))
-    noise = np.stack([_noise(image, request.seed, samples, mean.shape[1]) for image in images])
+    noise = np.stack([noise_of(image, request.seed, samples, mean.shape[1]) for image in images])
     latents = mean[:, None] + np.exp(log_variance / 2)[:, None] * noise  # (count, samples, latent)
     likelihoods = yield from _likelihoods(images, latents)
     # log p(z) − log q(z|x); the constants of both densities are equal
@@ -79,6 +79,16 @@ def divergences(mean: Array, log_variance: Array) -> Array:
     return (np.exp(log_variance) + mean**2 - 1 - log_variance) / 2
 
 
+def noise_of(image: Array, seed: int, samples: int, width: int) -> Array:
+    """Return standard normal noise (samples, width) float64 by ``seed`` and the float32 numbers of ``image`` alone.
+
+    The rows of fewer samples are the first of more.
+    """
+    key = int.from_bytes(hashlib.blake2b(np.ascontiguousarray(image).tobytes(), digest_size=WORD).digest(), "little")
+    philox = np.random.Philox(key=np.array([seed, key], np.uint64))  # a list of such integers becomes float64
+    return np.random.Generator(philox).standard_normal((samples, width))
+
+
 def _likelihoods(images: Array, latents: Array) -> Generator[Call, Arrays, Array]:
     """Return log p(x|z) (count, samples) of latents (count, samples, latent)."""
     count, samples, width = latents.shape
@@ -88,11 +98,6 @@ def _likelihoods(images: Array, latents: Array) -> Generator[Call, Arrays, Array
         outputs = yield Call(LIKELIHOOD, {"images": images[rows // samples], "latent": flat[rows]})
         found[rows] = outputs["log_likelihood"]
     return found.reshape(count, samples)
-
-
-def _noise(image: Array, seed: int, samples: int, width: int) -> Array:
-    key = int.from_bytes(hashlib.blake2b(np.ascontiguousarray(image).tobytes(), digest_size=WORD).digest(), "little")
-    return np.random.Generator(np.random.Philox(key=[seed, key])).standard_normal((samples, width))
 
 
 def _log_mean_exp(weights: Array) -> Array:

@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.contract.errors import ValidationFailed
-from models.contract.task import Array, Arrays
+from models.contract.task import Array, Arrays, ServedModel, evaluate
 from models.contract.training import Plan
+from models.generation.task import TASK
 from models.generation.vae.family import VaeFamily
 from models.generation.vae.network import LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE, Encoder, Vae
 from models.generation.vae.spec import SPEC, VaeConfig, VaeTraining
@@ -176,6 +177,37 @@ def test_gaussian_likelihood_is_that_of_normal_distributions() -> None:
     assert torch.allclose(module.log_likelihood(pixels, latent), wanted, rtol=1e-5)
     assert torch.equal(module.images(latent), mean.sigmoid().unflatten(1, SHAPE))
     assert math.log(1e-3) < LEAST_LOG_VARIANCE <= float(log_variance.detach().min())
+
+
+SCORED = [{}, {"binarization": "sample"}, {"likelihood": "gaussian", "samples": 3, "estimator": "sgvb_a"}]
+
+
+@pytest.mark.parametrize("options", SCORED, ids=str)
+def test_trained_model_and_its_parts_are_scored_alike(options: dict[str, Any]) -> None:
+    """What a job compares before it publishes: both draw one latent per image, from the same noise.
+
+    With noise of their own the two differ by some per cent after a training as short as this.
+    """
+    family = _family(**options)
+    module, _ = _trained(family, 100, learning_rate=3e-3)
+    parts = family.export(module)
+
+    def run(part: str, arrays: Arrays) -> Arrays:
+        export = parts[part]
+        with torch.no_grad():
+            found: Any = export.module(*(torch.from_numpy(arrays[item.name]) for item in export.signature.inputs))
+        values = found if isinstance(found, tuple) else (found,)
+        return {item.name: value.numpy() for item, value in zip(export.signature.outputs, values, strict=True)}
+
+    split = {"images": _images(30)}
+    own = family.evaluate(module, family.examples(split, CPU))
+    signatures = {name: part.signature for name, part in parts.items()}
+    served = ServedModel("stripes", "vae", {}, _meta(), family.assets(module), signatures)
+    told = evaluate(TASK, served, split, run)
+    assert set(own) == {"loss", "reconstruction", "divergence"}
+    assert {name: own[name] for name in ("reconstruction", "divergence")} == {
+        name: pytest.approx(told[name], rel=1e-5) for name in ("reconstruction", "divergence")
+    }
 
 
 def test_bernoulli_likelihood_is_that_of_coins_however_sure_they_are() -> None:

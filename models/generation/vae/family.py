@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import cast
 
 import numpy as np
@@ -14,6 +14,7 @@ from models.data.images.facts import ImageFacts
 from models.data.kind import Content
 from models.family import EVALUATION_BATCH, Examples, Export, RunPart, SingleLoss, TensorExamples, consecutive
 from models.generation.codes import Code, declared
+from models.generation.encoding import noise_of
 from models.generation.vae.network import Encoder, Generator, Likelihood, Vae
 from models.generation.vae.spec import SPEC, VaeConfig
 from models.generation.walking import ACTIVITIES, DIVERGENCES
@@ -22,8 +23,6 @@ STUDIED_IMAGES = 2_048
 """Training images on which the card tells what each dimension does."""
 
 EVALUATION_SEED = 0
-EVALUATED = ("loss", "divergence")
-"""What :meth:`VaeFamily.evaluate` returns: the reconstruction is an estimate, and the codec's has noise of its own."""
 
 
 class VaeFamily(SingleLoss[VaeConfig, dict[str, Tensor]]):
@@ -52,7 +51,10 @@ class VaeFamily(SingleLoss[VaeConfig, dict[str, Tensor]]):
     def losses(self, module: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the negative bound, ``reconstruction`` and ``divergence``, means per image in nats."""
         assert isinstance(module, Vae)
-        return self._losses(module, batch, module.generator)
+        size = (len(batch["images"]), self.config.latent)
+        device = module.steps.device
+        draws = (torch.randn(size, generator=module.generator, device=device) for _ in range(self.config.samples))
+        return self._losses(module, batch, draws)
 
     def constrain(self, module: nn.Module) -> None:
         """Count the step, for the capacity."""
@@ -60,16 +62,21 @@ class VaeFamily(SingleLoss[VaeConfig, dict[str, Tensor]]):
         module.steps += 1
 
     def evaluate(self, module: nn.Module, examples: Examples[dict[str, Tensor]]) -> dict[str, float]:
-        """Return ``loss`` and ``divergence``, means over all examples, with the same noise each time."""
+        """Return the means of :meth:`losses` over all examples, with one latent per image.
+
+        Its noise is that which the verb ``score`` draws for the image, so that the figures of both are the same.
+        """
         assert isinstance(module, Vae)
         module.eval()
-        noise = torch.Generator(module.steps.device).manual_seed(EVALUATION_SEED)
         sums: dict[str, float] = {}
         with torch.no_grad():
             for indices in consecutive(len(examples), EVALUATION_BATCH):
-                losses = self._losses(module, examples.take(indices), noise)
-                for name in EVALUATED:
-                    sums[name] = sums.get(name, 0.0) + float(losses[name]) * len(indices)
+                batch = examples.take(indices)
+                images = batch["images"].float().cpu().numpy()
+                noise = np.concatenate([noise_of(image, EVALUATION_SEED, 1, self.config.latent) for image in images])
+                draw = torch.from_numpy(noise.astype(np.float32)).to(module.steps.device)
+                for name, value in self._losses(module, batch, [draw]).items():
+                    sums[name] = sums.get(name, 0.0) + float(value) * len(indices)
         return {name: total / len(examples) for name, total in sums.items()}
 
     def export(self, module: nn.Module) -> dict[str, Export]:
@@ -126,19 +133,20 @@ class VaeFamily(SingleLoss[VaeConfig, dict[str, Tensor]]):
 
         return report(splits, trained, lambda images: _encoded(fresh, images)[0].numpy(), self.config.latent)
 
-    def _losses(self, module: Vae, batch: dict[str, Tensor], noise: torch.Generator) -> dict[str, Tensor]:
+    def _losses(self, module: Vae, batch: dict[str, Tensor], draws: Iterable[Tensor]) -> dict[str, Tensor]:
+        """Return the losses, means over ``draws``: standard normal noise (batch, latent) each."""
         pixels = module.pixels(batch["images"])
         mean, log_variance = module.encode(pixels)
         closed = _divergence(mean, log_variance).sum(dim=1).mean()
-        reconstruction, divergence = torch.zeros_like(closed), closed
-        for index in range(self.config.samples):
-            standard = torch.randn(mean.shape, generator=noise, device=mean.device)
+        likelihoods, ratios = list[Tensor](), list[Tensor]()
+        for standard in draws:
             latent = mean + (log_variance / 2).exp() * standard
-            reconstruction = reconstruction + module.log_likelihood(pixels, latent).mean() / self.config.samples
+            likelihoods.append(module.log_likelihood(pixels, latent).mean())
             if self.config.estimator == "sgvb_a":
                 # log q(z|x) − log p(z); the constants of both densities are equal
-                ratio = (latent.square() - standard.square() - log_variance).sum(dim=1).mean() / 2
-                divergence = (divergence if index else 0) + ratio / self.config.samples
+                ratios.append((latent.square() - standard.square() - log_variance).sum(dim=1).mean() / 2)
+        divergence = torch.stack(ratios).mean() if ratios else closed
+        reconstruction = torch.stack(likelihoods).mean()
         return {
             "loss": self._penalty(module, divergence) - reconstruction,
             "reconstruction": reconstruction,

@@ -15,7 +15,7 @@ from models.contract.errors import ValidationFailed
 from models.contract.task import Arrays, ServedModel, Split, answer, evaluate
 from models.contract.tensors import PartSignature, TensorSignature
 from models.generation.codes import Code, Codes, declared
-from models.generation.encoding import divergences
+from models.generation.encoding import divergences, noise_of
 from models.generation.images import rounded
 from models.generation.requests import MOST_SAMPLES, MOST_STEPS
 from models.generation.task import TASK
@@ -93,6 +93,15 @@ def test_sample_k_depends_on_seed_and_k_alone() -> None:
     )
     assert many[:3] == few
     assert len({str(image) for image in [*many, *other]}) > 45
+
+
+def test_noise_of_an_image_differs_from_that_of_every_other_image_and_seed() -> None:
+    """Keys are 64 whole bits: those beyond 2⁶³, and seeds beyond 2⁵³, keep the last of them."""
+    images = np.arange(40, dtype=np.float32).reshape(40, 1)
+    seeds = [0, 1, 2**53, 2**53 + 1, 2**62, 2**62 + 1, 2**63 - 1]
+    drawn = {float(noise_of(image, seed, 1, 1)[0, 0]) for image in images for seed in seeds}
+    assert len(drawn) == len(images) * len(seeds)
+    assert np.array_equal(noise_of(images[3], 5, 7, 2)[:4], noise_of(images[3], 5, 4, 2))
 
 
 def test_normal_draws_are_standard_normal() -> None:
