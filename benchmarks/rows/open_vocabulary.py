@@ -98,7 +98,7 @@ def _world() -> dict[str, list[tuple[str, ...]]]:
         own: set[str] = set()
         rows = found[split] = []
         while len(rows) < count:
-            name = "".join(SYLLABLES[index] for index in random.integers(len(SYLLABLES), size=random.integers(2, 5)))
+            name = "".join(random.choice(SYLLABLES, size=random.integers(2, 5)).tolist())
             number = str(random.integers(1, 10_000))
             if {name, number} & seen:
                 continue

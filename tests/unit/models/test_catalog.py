@@ -26,7 +26,7 @@ def test_task_of_another_root_is_found() -> None:
 def test_kinds_are_the_files() -> None:
     assert set(BOTH.kinds()) - set(Catalog().kinds()) == {"expressions"}
     assert BOTH.kind("expressions").name == "expressions"
-    with pytest.raises(ValidationFailed, match="use one of: .*expressions.*images"):
+    with pytest.raises(ValidationFailed, match=r"use one of: .*expressions.*images"):
         BOTH.kind("expression")
 
 
