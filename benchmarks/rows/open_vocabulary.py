@@ -98,7 +98,8 @@ def _world() -> dict[str, list[tuple[str, ...]]]:
         own: set[str] = set()
         rows = found[split] = []
         while len(rows) < count:
-            name = "".join(random.choice(SYLLABLES, size=random.integers(2, 5)).tolist())
+            drawn = random.integers(len(SYLLABLES), size=random.integers(2, 5)).tolist()
+            name = "".join(SYLLABLES[index] for index in drawn)
             number = str(random.integers(1, 10_000))
             if {name, number} & seen:
                 continue
