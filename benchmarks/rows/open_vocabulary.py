@@ -98,7 +98,7 @@ def _world() -> dict[str, list[tuple[str, ...]]]:
         own: set[str] = set()
         rows = found[split] = []
         while len(rows) < count:
-            drawn = random.integers(len(SYLLABLES), size=random.integers(2, 5)).tolist()
+            drawn: list[int] = random.integers(len(SYLLABLES), size=random.integers(2, 5)).tolist()
             name = "".join(SYLLABLES[index] for index in drawn)
             number = str(random.integers(1, 10_000))
             if {name, number} & seen:
