@@ -286,6 +286,8 @@ def test_card_tells_what_each_dimension_does() -> None:
     assets: Any = family.assets(module)
     assert assets["codes"][0] | {"name": "latent", "size": 3} == assets["codes"][0]
     divergences, activities = assets["divergence_per_dimension"], assets["activity_per_dimension"]
+    order = assets["dimensions_by_divergence"]
+    assert [divergences[place] for place in order] == sorted(divergences, reverse=True)
     assert (divergences[1], activities[1]) == (0.0, 0.0)
     assert min(divergences[0], divergences[2]) > 0.01
     pixels = module.eval().pixels(torch.from_numpy(_images()))
@@ -296,6 +298,7 @@ def test_card_tells_what_each_dimension_does() -> None:
     )
 
 
+@pytest.mark.slow
 def test_report_scores_the_code_beside_its_baselines_where_there_are_factors() -> None:
     """Of a bar at one of six rows and one of seven columns; a dataset without factors has no such scores."""
     factors = np.stack(np.unravel_index(np.arange(42), SHAPE), axis=1)

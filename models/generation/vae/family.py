@@ -113,6 +113,7 @@ class VaeFamily(SingleLoss[VaeConfig, dict[str, Tensor]]):
         divergences = _divergence(mean, log_variance).mean(dim=0)
         return {
             **declared([Code(name="latent", size=self.config.latent)]),
+            "dimensions_by_divergence": cast("list[int]", divergences.argsort(descending=True, stable=True).tolist()),
             DIVERGENCES: [round(value, 6) for value in cast("list[float]", divergences.tolist())],
             ACTIVITIES: [round(value, 6) for value in cast("list[float]", mean.var(dim=0, correction=0).tolist())],
         }
