@@ -19,6 +19,9 @@ from models.data.vocabulary import PADDING, UNKNOWN
 from models.seq2seq.running import Rows, Running, Source, Stepped, read, step
 
 SOURCES_TOGETHER = 64
+CELLS_TOGETHER = 16_384
+"""Hypotheses × source tokens that are searched together at most, so that long sources take no more memory."""
+
 BARRED = 2
 """Tokens that may be barred from targets, so many more of the best are looked at: padding and the unknown token."""
 
@@ -84,8 +87,10 @@ def beam_search(sources: Sequence[Source], search: Search) -> Running[list[list[
     """Return the finished hypotheses of each of ``sources``, the best first, at most a beam of them."""
     found: list[list[Hypothesis]] = [[] for _ in sources]
     order = sorted(range(len(sources)), key=lambda number: -len(sources[number]))
-    for begin in range(0, len(order), SOURCES_TOGETHER):
-        chosen = order[begin : begin + SOURCES_TOGETHER]
+    while order:
+        room = CELLS_TOGETHER // (search.beam * len(sources[order[0]]))
+        chosen = order[: max(1, min(SOURCES_TOGETHER, room))]
+        order = order[len(chosen) :]
         rows = yield from read([sources[number] for number in chosen])
         beams = _Beams(rows, [len(sources[number]) for number in chosen], search)
         while beams.live:
@@ -123,6 +128,8 @@ class _Beams:
         """By step (rows, source)."""
         self._spelling: list[Array] = []
         """By step (rows, spelling)."""
+        self._parents: list[Array] = []
+        """By step the row of it that each row of the next goes on from."""
 
     @property
     def live(self) -> bool:
@@ -177,9 +184,7 @@ class _Beams:
         self.rows, self.last = moved, tokens
         self._totals = totals[parents, ranks]
         self._tokens = np.concatenate([self._tokens[parents], tokens[:, None]], axis=1)
-        if not same:
-            self._attention = [weights[parents] for weights in self._attention]
-            self._spelling = [states[parents] for states in self._spelling]
+        self._parents.append(parents)
         self._owners = self._owners[parents]
 
     def _finish(self, source: int, row: int, total: float, *, ended: bool) -> None:
@@ -188,9 +193,17 @@ class _Beams:
         attention: Array | None = None
         penalty = 0.0
         if self._attention:
-            looked = np.stack([weights[row, :length] for weights in self._attention])  # (steps, source)
+            looked = self._traced(self._attention, row)[:, :length]  # (steps, source)
             attention = looked[: len(indices)]
             penalty = coverage_penalty(looked.sum(axis=0), self._search.coverage_penalty)
         score = total / length_penalty(len(indices) + 1, self._search.length_penalty) + penalty
-        spelling = np.stack([states[row] for states in self._spelling])[: len(indices)] if self._spelling else None
+        spelling = self._traced(self._spelling, row)[: len(indices)] if self._spelling else None
         self.finished[source].append(Hypothesis(indices, total, score, attention, ended, spelling))
+
+    def _traced(self, steps: Sequence[Array], row: int) -> Array:
+        """Return what the hypothesis at ``row`` of the last of ``steps`` (rows, …) had at each of them (steps, …)."""
+        found = [steps[-1][row]]
+        for number in range(len(steps) - 2, -1, -1):
+            row = int(self._parents[number][row])
+            found.append(steps[number][row])
+        return np.stack(found[::-1])

@@ -10,6 +10,7 @@ import numpy as np
 from models.contract.task import Array
 from models.data.padding import padded
 from models.data.texts.segmentation import END_INDEX
+from models.seq2seq.beam import CELLS_TOGETHER
 from models.seq2seq.running import Rows, Running, Source, read, step
 
 TOGETHER = 64
@@ -32,8 +33,9 @@ def forced(sources: Sequence[Source], targets: Sequence[Array]) -> Running[list[
     """Return what the model says of each of ``targets`` (tokens,) int64, ends included, behind its source."""
     found: dict[int, Forced] = {}
     order = sorted(range(len(targets)), key=lambda number: -len(targets[number]))
-    for begin in range(0, len(order), TOGETHER):
-        chosen = order[begin : begin + TOGETHER]
+    together = max(1, min(TOGETHER, CELLS_TOGETHER // max(map(len, sources))))
+    for begin in range(0, len(order), together):
+        chosen = order[begin : begin + together]
         own = yield from _together([sources[number] for number in chosen], [targets[number] for number in chosen])
         found |= dict(zip(chosen, own, strict=True))
     return [found[number] for number in range(len(targets))]

@@ -25,12 +25,14 @@ SIZE = 6
 class World:
     """A language in which what follows depends on the source's first token and the token before."""
 
-    def __init__(self, seed: int = 1, *, attends: bool = True) -> None:
+    def __init__(self, seed: int = 1, *, attends: bool = True, points: bool = False) -> None:
         random = np.random.default_rng(seed)
         table = random.normal(0, 1.5, (SIZE, SIZE, SIZE))
         table[:, :, 0] = -1e9
         self.table = table - np.log(np.exp(table).sum(axis=2, keepdims=True))
         self.attends = attends
+        self.points = points
+        """Whether a step looks at one source token only: that whose place is the number of the token before."""
         self.rows: list[int] = []
         self.shapes: list[tuple[int, ...]] = []
 
@@ -50,7 +52,10 @@ class World:
             "next_state": arrays["state"],
         }
         if self.attends:
-            weights = np.arange(arrays["memory"].shape[1])[None, :] < arrays["lengths"][:, None]
+            places = np.arange(arrays["memory"].shape[1])[None, :]
+            weights = places < arrays["lengths"][:, None]
+            if self.points:
+                weights = places == (arrays["tokens"] % arrays["lengths"])[:, None]
             found["attention"] = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
         return found
 
@@ -222,3 +227,21 @@ def test_draws_are_as_frequent_as_the_world_says() -> None:
     ]
     assert drawn[0] == drawn[1]
     assert len({tuple(indices) for indices in drawn}) > 1
+
+
+def test_attention_is_that_of_the_hypothesis_itself() -> None:
+    """However often its beam was reordered: each step looked where the token before says."""
+    sources = [Source(np.array([first, 3, 4, 5, 3, 4])) for first in (3, 4, 5)]
+    for beam in World(points=True).search(sources, Search(6)):
+        for item in beam:
+            before = [END_INDEX, *item.indices.tolist()][: len(item.indices)]
+            assert item.attention is not None
+            assert item.attention.argmax(axis=1).tolist() == [token % 6 for token in before]
+
+
+def test_long_sources_are_searched_a_few_at_a_time() -> None:
+    """So that memory does not grow with their number."""
+    world = World()
+    found = world.search([Source(np.array([3] * 2_000))] * 5, Search(4, longest=(0.0, 2)))
+    assert len(world.shapes) == 3
+    assert [item.indices.tolist() for item in found[0]] == [item.indices.tolist() for item in found[4]]
