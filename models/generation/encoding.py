@@ -11,7 +11,7 @@ import numpy as np
 from models.contract.errors import ValidationFailed
 from models.contract.task import Array, Arrays, Call, Codec, ServedModel
 from models.generation.codes import Codes
-from models.generation.images import generated, images_of, input_pointers
+from models.generation.images import check_count, generated, images_of, input_pointers
 from models.generation.requests import MOST_WEIGHTS, InputsRequest, ScoreRequest
 
 ENCODER = "encoder"
@@ -31,6 +31,7 @@ def encode(model: ServedModel, request: InputsRequest) -> Codec:
 
 def reconstruct(model: ServedModel, request: InputsRequest) -> Codec:
     """Yield a run of the encoder and one of the generator; return the image of each mean latent."""
+    check_count(model, len(request.inputs), "/inputs")
     mean, _ = yield from encoded(images_of(model, request.inputs, input_pointers(len(request.inputs))))
     images = yield from generated(Codes.of(model), mean)
     return [{"image": image} for image in images]

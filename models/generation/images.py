@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Sequence
 
 import numpy as np
 
+from models.contract.errors import ValidationFailed
 from models.contract.task import Array, Arrays, Call, ServedModel
 from models.data.images.facts import ImageFacts
 from models.data.images.given import image_of
@@ -15,6 +17,27 @@ from models.generation.codes import Codes
 GENERATOR = "generator"
 STEPS = 65_535
 """Values are whole multiples of one part in so many: what two machines compute differs by less."""
+
+MOST_NUMBERS = 2**22
+"""Pixels × channels of all images of an answer, some 50 MB of JSON; an answer has at least one image."""
+
+
+def most_images(model: ServedModel) -> int:
+    """Return how many images of this model's size an answer has at most."""
+    return max(1, MOST_NUMBERS // math.prod(ImageFacts.of(model.meta).shape))
+
+
+def check_count(model: ServedModel, count: int, pointer: str) -> None:
+    """Return if an answer may have ``count`` images.
+
+    Raises:
+        ValidationFailed: it may not; names ``pointer``, which asks for so many, and how many there may be.
+    """
+    most = most_images(model)
+    if count > most:
+        size = " × ".join(map(str, ImageFacts.of(model.meta).shape))
+        detail = f"makes {count:,} images of {size}; at most {most:,} of this size are answered, so ask for fewer"
+        raise ValidationFailed.at(pointer, detail)
 
 
 def images_of(model: ServedModel, inputs: Sequence[object], pointers: Sequence[str]) -> Array:

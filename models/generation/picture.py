@@ -18,21 +18,25 @@ MOST_COLUMNS = 16
 
 
 def draw(model: ServedModel, request: object, predictions: Sequence[Prediction]) -> bytes:
-    """Return a PNG: samples in rows, inputs above their reconstructions, a walk, or a row per dimension."""
+    """Return a PNG: samples in rows, inputs above their reconstructions, a walk, or a row per dimension.
+
+    Raises:
+        ValidationFailed: it would have too many pixels; names what asks for so many images.
+    """
     match request:
         case SampleRequest():
             title = f"{model.name}, seed {request.seed}" + "".join(
                 f", {name} {_shown(value)}" for name, value in request.codes.items()
             )
-            return _in_rows(title, [("", _tiles(predictions))])
+            return _in_rows(title, [("", _tiles(predictions))], "/count")
         case InterpolateRequest():
             lines = [Line(request.method, _tiles(predictions))]
-            return grid(model.name, lines, [f"{part:.2f}" for part in np.linspace(0, 1, request.steps)])
+            return grid(model.name, lines, [f"{part:.2f}" for part in np.linspace(0, 1, request.steps)], asked="/steps")
         case TraverseRequest():
             return _traversal(model, predictions)
         case InputsRequest():
             given = _pixels(unit(model, images_of(model, request.inputs, input_pointers(len(predictions)))))
-            return _in_rows(model.name, [("input", given), ("reconstruction", _tiles(predictions))])
+            return _in_rows(model.name, [("input", given), ("reconstruction", _tiles(predictions))], "/inputs")
         case _:
             raise AssertionError(request)
 
@@ -49,10 +53,10 @@ def _traversal(model: ServedModel, predictions: Sequence[Prediction]) -> bytes:
             label += f", {values[0]:g} to {values[-1]:g}"
         lines.append(Line(label, _pixels(cast("Array", item["images"]))))
     columns = [f"{value:.2f}" for value in ranges.pop()] if len(ranges) == 1 else []
-    return grid(f"{model.name}, one dimension per row", lines, columns)
+    return grid(f"{model.name}, one dimension per row", lines, columns, asked="/steps")
 
 
-def _in_rows(title: str, rows: Sequence[tuple[str, Array]]) -> bytes:
+def _in_rows(title: str, rows: Sequence[tuple[str, Array]], asked: str) -> bytes:
     """Return a grid in which rows that are too long are continued below, together."""
     count = len(rows[0][1])
     columns = min(count, MOST_COLUMNS) if len(rows) > 1 else min(MOST_COLUMNS, math.ceil(math.sqrt(count)))
@@ -61,7 +65,7 @@ def _in_rows(title: str, rows: Sequence[tuple[str, Array]]) -> bytes:
         for begin in range(0, count, columns)
         for label, tiles in rows
     ]
-    return grid(title, lines)
+    return grid(title, lines, asked=asked)
 
 
 def _tiles(predictions: Sequence[Prediction]) -> Array:

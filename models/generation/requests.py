@@ -15,6 +15,9 @@ MOST_DIMENSIONS = 1_024
 MOST_IMAGES = 4_096
 """Of one traversal."""
 
+MOST_NUMBERS_OF_A_LATENT = 8_192
+"""More than any model's codes have side by side."""
+
 MOST_WEIGHTS = 262_144
 """Inputs × samples of one request to ``score``."""
 
@@ -118,7 +121,9 @@ class TraverseRequest(Options):
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     input: Image | None = Field(default=None, description="Begin at the mean latent of this image.")
-    latent: tuple[float, ...] | None = Field(default=None, description="Begin here.")
+    latent: tuple[float, ...] | None = Field(
+        default=None, max_length=MOST_NUMBERS_OF_A_LATENT, fail_fast=True, description="Begin here."
+    )
     seed: Seed | None = Field(
         default=None, description="Begin at the first sample of this seed; 0 when nothing is given."
     )

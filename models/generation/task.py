@@ -9,7 +9,7 @@ import numpy as np
 
 from models.contract.task import Evaluation, Picture, Prediction, Query, ServedModel, Split, Task, Verb
 from models.generation.encoding import ENCODER, LIKELIHOOD, divergences, encode, reconstruct, score
-from models.generation.images import unit
+from models.generation.images import most_images, unit
 from models.generation.requests import (
     Drawn,
     Encoded,
@@ -76,7 +76,11 @@ class Generation(Task):
         """
         if ENCODER in model.signatures and LIKELIHOOD in model.signatures:
             return (yield from _scores(split))
-        predictions = yield Query("sample", SampleRequest(count=EVALUATION_SAMPLES))
+        predictions: list[Prediction] = []
+        most = most_images(model)
+        for seed, begin in enumerate(range(0, EVALUATION_SAMPLES, most)):
+            count = min(most, EVALUATION_SAMPLES - begin)
+            predictions += yield Query("sample", SampleRequest(count=count, seed=seed))
         drawn = np.array([item["image"] for item in predictions], np.float32)
         chosen = np.linspace(0, len(split["images"]) - 1, EVALUATION_SAMPLES).astype(np.int64)
         real = unit(model, split["images"][chosen].astype(np.float32))

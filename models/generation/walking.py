@@ -12,7 +12,7 @@ from models.contract.task import Array, Arrays, Call, Codec, ServedModel
 from models.data.images.facts import ImageFacts
 from models.generation.codes import Code, Codes
 from models.generation.encoding import ENCODER, encoded
-from models.generation.images import generated, images_of
+from models.generation.images import check_count, generated, images_of
 from models.generation.requests import MOST_IMAGES, InterpolateRequest, SampleRequest, TraverseRequest
 
 PRIOR_RANGE = 3.0
@@ -29,6 +29,7 @@ ACTIVITIES = "activity_per_dimension"
 
 def sample(model: ServedModel, request: SampleRequest) -> Codec:
     """Yield a run of the generator; return an image per latent drawn."""
+    check_count(model, request.count, "/count")
     codes = Codes.of(model)
     latents = codes.draw(request.seed, request.count, request.codes, "/codes")
     images = yield from generated(codes, latents)
@@ -43,6 +44,7 @@ def sample(model: ServedModel, request: SampleRequest) -> Codec:
 
 def interpolate(model: ServedModel, request: InterpolateRequest) -> Codec:
     """Yield runs of the encoder where an end is an image, then one of the generator; return the images on the way."""
+    check_count(model, request.steps, "/steps")
     codes = Codes.of(model)
     start = yield from _point(model, request.start, "/start")
     end = yield from _point(model, request.end, "/end")
@@ -60,6 +62,7 @@ def traverse(model: ServedModel, request: TraverseRequest) -> Codec:
     total = sum(map(len, values))
     if total > MOST_IMAGES:
         raise ValidationFailed.at("/steps", f"times the dimensions is {total} images; at most {MOST_IMAGES} are drawn")
+    check_count(model, total, "/steps")
     base = yield from _base(model, codes, request)
     latents = np.repeat(base[None], total, axis=0)
     ends = np.cumsum([len(row) for row in values]).tolist()

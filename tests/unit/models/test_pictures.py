@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from models.contract.errors import ValidationFailed
 from models.contract.task import Array
-from models.pictures.canvas import LINE, Canvas, text_width
+from models.pictures.canvas import LINE, MARGIN, Canvas, text_width
 from models.pictures.colours import SEQUENTIAL, diverging, grey, sequential
 from models.pictures.grid import Line, grid
 from models.pictures.heat_map import CELL_PIXELS, MOST_PIXELS, HeatMap, heat_maps
@@ -53,9 +54,9 @@ def test_grid_has_every_tile_at_its_row_and_column() -> None:
     found = [np.argwhere((pixels == [shade, 0, 0]).all(axis=2)) for shade in shades]
     corners = np.array([places.min(axis=0) for places in found]).reshape(2, 3, 2)
     sizes = {tuple(places.max(axis=0) - places.min(axis=0) + 1) for places in found}
-    assert sizes == {(56, 70)}
-    assert (corners[1, :, 0] - corners[0, :, 0]).tolist() == [58, 58, 58]
-    assert (corners[:, 1:, 1] - corners[:, :-1, 1]).tolist() == [[72, 72], [72, 72]]
+    assert sizes == {(48, 60)}
+    assert (corners[1, :, 0] - corners[0, :, 0]).tolist() == [50, 50, 50]
+    assert (corners[:, 1:, 1] - corners[:, :-1, 1]).tolist() == [[62, 62], [62, 62]]
     assert corners[0, 0, 1] > text_width("second")
 
 
@@ -64,6 +65,30 @@ def test_grid_takes_colours_and_no_labels() -> None:
     tiles[..., 0] = 200
     pixels = _pixels(grid("", [Line("", tiles)]))
     assert (pixels == [200, 0, 0]).all(axis=2).sum() == 3600
+
+
+@pytest.mark.parametrize("shape", [(1, 256), (256, 1)])
+def test_flat_and_narrow_tiles_are_enlarged_by_their_longer_side(shape: tuple[int, int]) -> None:
+    """And rows are as far apart as their labels are high."""
+    tiles = np.zeros((3, *shape, 3), np.uint8)
+    tiles[..., 0] = 200
+    pixels = _pixels(grid("", [Line("one", tiles), Line("two", tiles)], asked="/count"))
+    assert (pixels == [200, 0, 0]).all(axis=2).sum() == 6 * 256
+    assert pixels.shape[0] == 2 * MARGIN + LINE + 2 * max(LINE, shape[0] + 2)
+
+
+def test_tiles_are_enlarged_less_where_there_are_many() -> None:
+    shapes = [_pixels(grid("", [Line("", np.zeros((100, 28, 28), np.uint8))] * rows)).shape for rows in (10, 70)]
+    assert shapes[0][0] - 2 * MARGIN - LINE == 10 * 58
+    assert shapes[1][0] - 2 * MARGIN - LINE == 70 * 30
+
+
+def test_pictures_without_end_are_refused_before_they_are_laid_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.pictures.grid.Canvas", None)
+    lines = [Line("", np.zeros((16, 16, 256), np.uint8))] * 400
+    with pytest.raises(ValidationFailed, match=r"4,152 × 7,242 pixels; at most 20,000,000") as refused:
+        grid("", lines, asked="/steps")
+    assert refused.value.errors[0].pointer == "/steps"
 
 
 def test_heat_map_has_every_cell_at_its_place() -> None:
