@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Sequence
+from itertools import islice
 from typing import cast
 
 from models.contract.errors import ValidationFailed
@@ -89,8 +90,9 @@ def _read(model: ServedModel, languages: Languages, turns: Sequence[str]) -> Sen
 
 def _sentence(model: ServedModel, languages: Languages, turns: Sequence[str]) -> Sentence:
     context, longest = (cast("int", model.config[name]) for name in ("context_turns", "longest"))
-    normalized = [languages.source.normalized(turn) for turn in turns]
-    return Sentence.of(languages, source_text([turn for turn in normalized if turn], context, longest))
+    said = (turn for turn in map(languages.source.normalized, reversed(turns)) if turn)
+    read = list(islice(said, context))[::-1]
+    return Sentence.of(languages, source_text(read, context, longest))
 
 
 def _search(model: ServedModel, request: ReplyRequest) -> Search:

@@ -49,7 +49,7 @@ def read_pairs(
     found, empty, before = Pairs([], []), 0, problems.count
     rows = _rows_of_one(split, files[split], languages, problems) if split in files else None
     for place, source, target in rows or _rows_of_two(split, files, problems):
-        sides = [one_line(text, lowercase=lowercase) for text in (source, target)]
+        sides = [_kept(text, lowercase=lowercase) for text in (source, target)]
         if not any(sides):
             empty += 1
             continue
@@ -64,6 +64,11 @@ def read_pairs(
     if not found and problems.count == before:
         problems.add(split if split in files else f"{split}_source", "holds no sentence")
     return PairsRead(found, empty)
+
+
+def _kept(text: str, *, lowercase: bool) -> str:
+    """Return a sentence as it is kept; one that is too long as it is, for it is refused."""
+    return text if len(text.rstrip("\r\n")) > LONGEST_SENTENCE else one_line(text, lowercase=lowercase)
 
 
 def _rows_of_two(split: str, files: Mapping[str, UploadedFile], problems: Problems) -> Iterator[tuple[str, str, str]]:
