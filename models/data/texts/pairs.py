@@ -12,6 +12,7 @@ from models.data.text_lines import read_lines, shown
 from models.data.texts.segmentation import one_line
 
 LONGEST_SENTENCE = 20_000
+SIDES = ("source", "target")
 
 
 @dataclass(frozen=True)
@@ -53,17 +54,23 @@ def read_pairs(
         if not any(sides):
             empty += 1
             continue
-        part = split if rows is not None else f"{split}_{'source' if not sides[0] else 'target'}"
-        if not all(sides):
-            side, other = ("source", "target") if not sides[0] else ("target", "source")
-            problems.add(part, f"{place}: the {side} is empty and the {other} is not; fill it, or leave out both lines")
-        elif max(map(len, sides)) > LONGEST_SENTENCE:
-            problems.add(part, f"{place}: longer than {LONGEST_SENTENCE} characters; break it into sentences")
-        else:
+        wrong = {side: detail for side, text in zip(SIDES, sides, strict=True) if (detail := _wrong(text))}
+        for side, detail in wrong.items():
+            problems.add(split if rows is not None else f"{split}_{side}", f"{place}: the {side} {detail}")
+        if not wrong:
             found.add(*sides)
     if not found and problems.count == before:
         problems.add(split if split in files else f"{split}_source", "holds no sentence")
     return PairsRead(found, empty)
+
+
+def _wrong(text: str) -> str | None:
+    """Return what is wrong with one side of a pair that is not empty on both."""
+    if not text:
+        return "is empty and the other side is not; fill it, or leave out both lines"
+    if len(text) > LONGEST_SENTENCE:
+        return f"is longer than {LONGEST_SENTENCE} characters; break it into sentences"
+    return None
 
 
 def _kept(text: str, *, lowercase: bool) -> str:
@@ -73,7 +80,7 @@ def _kept(text: str, *, lowercase: bool) -> str:
 
 def _rows_of_two(split: str, files: Mapping[str, UploadedFile], problems: Problems) -> Iterator[tuple[str, str, str]]:
     """Yield place, source and target; files of different length are a problem with both counts."""
-    parts = [f"{split}_{side}" for side in ("source", "target")]
+    parts = [f"{split}_{side}" for side in SIDES]
     lines = [read_lines(part, files[part], problems) for part in parts]
     counts, before = [0, 0], problems.count
     for number, texts in enumerate(zip_longest(*lines), start=1):

@@ -94,7 +94,7 @@ def _refused(folder: Path, kind: DatasetKind, **parts: str) -> str:
 
 def test_lines_that_are_too_long_are_refused_unread(composing: Composing, tmp_path: Path) -> None:
     """Their length is looked at first."""
-    assert "longer than 20000" in _refused(tmp_path, PARALLEL, train="é" * 20_001 + "\tb\n")
+    assert "the source is longer than 20000" in _refused(tmp_path, PARALLEL, train="é" * 20_001 + "\tb\n")
     assert "100001 characters" in _refused(tmp_path, TEXT, train="é" * 100_001 + "\n")
     assert max(map(len, composing.seen), default=0) < 20
 
