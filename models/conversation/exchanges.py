@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from models.contract.task import Split
-from models.data.kinds.dialogues import conversations
+from models.data.kinds.dialogues import LONGEST_TURN, conversations
 from models.data.texts.segmentation import words_of
 
 TURN = "⏎"
@@ -33,8 +33,11 @@ def exchanges(split: Split, context_turns: int, longest: int) -> Iterator[Exchan
 
 
 def source_text(turns: Sequence[str], context_turns: int, longest: int) -> str:
-    """Return the last ``context_turns`` of ``turns`` as one text, of which the last ``longest`` words are kept."""
+    """Return the last ``context_turns`` of ``turns`` as one text, of which the last ``longest`` words are kept.
+
+    Of words without end the last letters are kept, as many as a turn may have.
+    """
     if context_turns == 0:
         return ""
     words = words_of(f" {TURN} ".join(turn for turn in turns[-context_turns:] if turn))
-    return "".join(words[-longest:]).strip()
+    return "".join(words[-longest:])[-LONGEST_TURN:].strip()

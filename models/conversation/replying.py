@@ -11,7 +11,8 @@ from typing import cast
 from models.contract.errors import ValidationFailed
 from models.contract.task import Array, Codec, Piece, Prediction, ServedModel, StreamCodec
 from models.conversation.exchanges import source_text
-from models.conversation.requests import ReplyRequest, ScoreRequest
+from models.conversation.requests import MOST_TOKENS, ReplyRequest, ScoreRequest
+from models.data.texts.segmentation import Segmentation
 from models.data.vocabulary import UNKNOWN
 from models.seq2seq.beam import Hypothesis, Search, beam_search
 from models.seq2seq.forced import forced
@@ -63,10 +64,19 @@ def stream(model: ServedModel, request: ReplyRequest) -> StreamCodec:
 
 
 def score(model: ServedModel, request: ScoreRequest) -> Codec:
-    """Yield runs of encoder and steps; return the likelihood of each reply."""
+    """Yield runs of encoder and steps; return the likelihood of each reply.
+
+    Raises:
+        ValidationFailed: a reply has too many tokens.
+    """
     languages = model.once(Languages.of)
     sentences = [_sentence(model, languages, said.turns) for said in request.exchanges]
     targets = [languages.written(said.reply) for said in request.exchanges]
+    most = most_tokens(languages.target)
+    for position, target in enumerate(targets):
+        if len(target) - 1 > most:
+            detail = f"has {len(target) - 1} tokens; a reply has at most {most}. Cut it"
+            raise ValidationFailed.at(f"/exchanges/{position}/reply", detail)
     found = yield from forced([sentence.source for sentence in sentences], targets)
     answers: list[Prediction] = []
     for target, own in zip(targets, found, strict=True):
@@ -75,6 +85,11 @@ def score(model: ServedModel, request: ScoreRequest) -> Codec:
         unknown = int((target == UNKNOWN).sum())
         answers.append({"log_probability": total, "tokens": len(target), "perplexity": perplexity, "unknown": unknown})
     return answers
+
+
+def most_tokens(side: Segmentation) -> int:
+    """Return the most tokens that are read of turns, the last ones, and that a reply may have."""
+    return MOST_TOKENS["character" if side.unit == "character" else "word"]
 
 
 def _read(model: ServedModel, languages: Languages, turns: Sequence[str]) -> Sentence:
@@ -92,7 +107,9 @@ def _sentence(model: ServedModel, languages: Languages, turns: Sequence[str]) ->
     context, longest = (cast("int", model.config[name]) for name in ("context_turns", "longest"))
     said = (turn for turn in map(languages.source.normalized, reversed(turns)) if turn)
     read = list(islice(said, context))[::-1]
-    return Sentence.of(languages, source_text(read, context, longest))
+    return Sentence.of(
+        languages, languages.source.cut(source_text(read, context, longest))[-most_tokens(languages.source) :]
+    )
 
 
 def _search(model: ServedModel, request: ReplyRequest) -> Search:

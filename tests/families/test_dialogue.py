@@ -18,6 +18,7 @@ from models.conversation.task import TASK
 from models.data.kinds.dialogues import SEPARATOR
 from models.metrics.diversity import distinct
 from models.nn.seq2seq.network import Seq2Seq
+from models.seq2seq.parts import ENCODER
 
 CPU = torch.device("cpu")
 PETS = ("cat", "dog", "bird", "fish")
@@ -57,12 +58,16 @@ class Served:
     """A model whose parts are run in torch."""
 
     def __init__(self, family: DialogueFamily, module: Seq2Seq) -> None:
+        self.read: list[int] = []
+        """Tokens of each source."""
         self._exports = family.export(module)
         signatures = {name: export.signature for name, export in self._exports.items()}
         config = family.config.model_dump(mode="json")
         self.model = ServedModel("m", "dialogue", config, family.meta, family.assets(module), signatures)
 
     def run(self, part: str, arrays: Arrays) -> Arrays:
+        if part == ENCODER:
+            self.read += arrays["lengths"].tolist()
         export = self._exports[part]
         graph = (export.reference or export.module).eval()
         tensors = [torch.from_numpy(np.ascontiguousarray(arrays[item.name])) for item in export.signature.inputs]
@@ -114,6 +119,21 @@ def test_a_reply_knows_what_was_said_two_turns_before(served: Served) -> None:
         assert np.mean(nats) > 0.8 * np.log(4)
     nats = [-item["log_probability"] for item in served.ask("score", exchanges=said)]
     assert np.mean(nats) < 0.1
+
+
+@pytest.mark.parametrize(("unit", "most"), [("word", 1_000), ("character", 2_000)])
+def test_turns_and_replies_have_a_bounded_number_of_tokens(unit: str, most: int) -> None:
+    """The last of them are read however long words are; a reply that is scored is refused."""
+    family = _family(vocabulary=unit, context_turns=100, longest=1_000)
+    untrained = Served(family, cast("Seq2Seq", family.build(torch.Generator().manual_seed(1)).eval()))
+    said: dict[str, Any] = {"turns": ["x" * 20_000, "y " * 2_000, "z" * 20_000], "reply": "a"}
+    untrained.ask("score", exchanges=[said])
+    untrained.ask(turns=said["turns"], longest=1, beam_size=1)
+    assert max(untrained.read) <= most
+    reply = "a" * most if unit == "character" else "a " * most
+    assert untrained.ask("score", exchanges=[{**said, "reply": reply}])[0]["tokens"] == most + 1
+    with pytest.raises(ValidationFailed, match=f"/exchanges/0/reply: has {most + 1} tokens; .* at most {most}. Cut"):
+        untrained.ask("score", exchanges=[{**said, "reply": f"{reply}a"}])
 
 
 def test_only_the_last_turns_are_read(served: Served) -> None:
