@@ -237,6 +237,17 @@ def test_unknown_tokens_can_be_kept_out_of_targets() -> None:
         assert 1 not in world.driven(told).indices
 
 
+@pytest.mark.parametrize("barred", [(0,), (1,), (0, 2)])
+@pytest.mark.parametrize("top_k", [1, 2, 3])
+def test_draws_are_among_as_many_as_asked_of_those_that_may_be(top_k: int, barred: tuple[int, ...]) -> None:
+    """What a target may not hold takes nobody's place, wherever it ranks."""
+    scores = np.array([-0.5, -0.6, -0.7, -0.8, -0.9, -1.0])
+    scores[list(barred)] = -np.inf
+    choice = Drawn(1.0, top_k, seed=1)
+    drawn = {choice.rank(scores) for _ in range(200)}
+    assert drawn == set([rank for rank in range(6) if rank not in barred][:top_k])
+
+
 def test_draws_are_as_frequent_as_the_world_says() -> None:
     """At temperature 1 among all, and among the two best at another temperature; one seed gives one target."""
     scores = np.log(np.array([0.5, 0.3, 0.2]))
