@@ -13,9 +13,11 @@ from models.contract.task import Array, Arrays, Call, Piece, ServedModel, answer
 from models.contract.training import Plan
 from models.conversation.dialogue.family import DialogueFamily
 from models.conversation.dialogue.spec import DialogueConfig, DialogueTraining
+from models.conversation.exchanges import TURN
 from models.conversation.requests import ReplyRequest
 from models.conversation.task import TASK
 from models.data.kinds.dialogues import SEPARATOR
+from models.data.vocabulary import RESERVED
 from models.metrics.diversity import distinct
 from models.nn.seq2seq.network import Seq2Seq
 from models.seq2seq.parts import ENCODER
@@ -136,6 +138,32 @@ def test_turns_and_replies_have_a_bounded_number_of_tokens(unit: str, most: int)
         untrained.ask("score", exchanges=[{**said, "reply": f"{reply}a"}])
 
 
+@pytest.mark.parametrize("unit", ["word", "character"])
+def test_the_mark_between_turns_is_neither_said_nor_taken(unit: str) -> None:
+    """By draws and search of a network that likes it most; from users it is white space."""
+    family = _family(vocabulary=unit, context_turns=2)
+    module = cast("Seq2Seq", family.build(torch.Generator().manual_seed(1)).eval())
+    symbols = cast("Any", family.assets(module))["source"]["vocabulary"]
+    marks = [index for index, symbol in enumerate(symbols, start=RESERVED) if TURN in symbol]
+    assert marks
+    with torch.no_grad():
+        module.get_parameter("output_bias")[marks] = 9.0
+    untrained = Served(family, module)
+    asked: list[dict[str, Any]] = [
+        {"temperature": 100.0, "seed": 1},
+        {"temperature": 1.0, "top_k": 1, "seed": 1},
+        {"n_best": 5},
+    ]
+    for options in asked:
+        (found,) = untrained.ask(turns=["a cat"], longest=30, **options)
+        assert found["reply"]
+        assert TURN not in "".join([found["reply"], *(item["reply"] for item in found.get("n_best", []))])
+    forged, plain = (
+        untrained.ask("score", exchanges=[{"turns": [turn], "reply": turn}]) for turn in (f"a{TURN}b", "a b")
+    )
+    assert forged == plain
+
+
 def test_only_the_last_turns_are_read(served: Served) -> None:
     """Earlier ones change nothing, empty ones are none."""
     wanted = served.ask(turns=_turns(1))
@@ -173,6 +201,7 @@ def test_the_best_replies_are_ranked_and_known_words_only(served: Served) -> Non
     ("request_", "named"),
     [
         ({"turns": ["hello", " "]}, "/turns/1: is empty"),
+        ({"turns": ["hello", f"{TURN} "]}, "/turns/1: is empty"),
         ({"turns": ["hello"], "beam_size": 7}, "/beam_size: is 7"),
         ({"turns": ["hello"], "temperature": 1.0, "top_k": 7}, "/top_k: is 7"),
     ],
