@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Sequence
+from itertools import islice
 from typing import cast
 
 from models.contract.errors import ValidationFailed
 from models.contract.task import Array, Codec, Piece, Prediction, ServedModel, StreamCodec
-from models.conversation.exchanges import source_text
-from models.conversation.requests import ReplyRequest, ScoreRequest
-from models.data.vocabulary import UNKNOWN
+from models.conversation.exchanges import TURN, source_text, unmarked
+from models.conversation.requests import MOST_TOKENS, ReplyRequest, ScoreRequest
+from models.data.texts.segmentation import Segmentation
+from models.data.vocabulary import RESERVED, UNKNOWN
 from models.seq2seq.beam import Hypothesis, Search, beam_search
 from models.seq2seq.forced import forced
 from models.seq2seq.languages import Languages
+from models.seq2seq.running import Running
 from models.seq2seq.telling import Drawn, Likeliest, driven, target_told, whole
 from models.seq2seq.writing import Sentence, Words, words_of, written
 
@@ -34,7 +37,7 @@ def reply(model: ServedModel, request: ReplyRequest) -> Codec:
     _check_width(model, "beam_size", request.beam)
     (beam,) = yield from beam_search([sentence.source], _search(model, request))
     beam = beam[: request.n_best]
-    words = yield from words_of(languages, beam)
+    words = yield from _spelt(languages, beam)
     return [_replied(languages, sentence, beam, words, request)]
 
 
@@ -54,7 +57,7 @@ def stream(model: ServedModel, request: ReplyRequest) -> StreamCodec:
 
     spells = languages.letters is not None
     hypothesis = yield from target_told(sentence.source, _search(model, request), told, choice, spells=spells)
-    words = yield from driven(words_of(languages, [hypothesis]))
+    words = yield from driven(_spelt(languages, [hypothesis]))
     if words[0]:
         text = written(languages, sentence, hypothesis.indices, None, words[0], copies=False).text
         yield Piece({"text": text[len(told(hypothesis.indices[: min(words[0])], None)) :]})
@@ -62,10 +65,19 @@ def stream(model: ServedModel, request: ReplyRequest) -> StreamCodec:
 
 
 def score(model: ServedModel, request: ScoreRequest) -> Codec:
-    """Yield runs of encoder and steps; return the likelihood of each reply."""
+    """Yield runs of encoder and steps; return the likelihood of each reply.
+
+    Raises:
+        ValidationFailed: a reply has too many tokens.
+    """
     languages = model.once(Languages.of)
     sentences = [_sentence(model, languages, said.turns) for said in request.exchanges]
-    targets = [languages.written(said.reply) for said in request.exchanges]
+    targets = [languages.written(unmarked(said.reply)) for said in request.exchanges]
+    most = most_tokens(languages.target)
+    for position, target in enumerate(targets):
+        if len(target) - 1 > most:
+            detail = f"has {len(target) - 1} tokens; a reply has at most {most}. Cut it"
+            raise ValidationFailed.at(f"/exchanges/{position}/reply", detail)
     found = yield from forced([sentence.source for sentence in sentences], targets)
     answers: list[Prediction] = []
     for target, own in zip(targets, found, strict=True):
@@ -76,26 +88,46 @@ def score(model: ServedModel, request: ScoreRequest) -> Codec:
     return answers
 
 
+def most_tokens(side: Segmentation) -> int:
+    """Return the most tokens that are read of turns, the last ones, and that a reply may have."""
+    return MOST_TOKENS["character" if side.unit == "character" else "word"]
+
+
 def _read(model: ServedModel, languages: Languages, turns: Sequence[str]) -> Sentence:
     """Return the turns as the encoder reads them.
 
     Raises:
         ValidationFailed: the last of them is empty.
     """
-    if not languages.source.normalized(turns[-1]):
+    if not languages.source.normalized(unmarked(turns[-1])):
         raise ValidationFailed.at(f"/turns/{len(turns) - 1}", "is empty; the last turn is what is replied to")
     return _sentence(model, languages, turns)
 
 
 def _sentence(model: ServedModel, languages: Languages, turns: Sequence[str]) -> Sentence:
     context, longest = (cast("int", model.config[name]) for name in ("context_turns", "longest"))
-    normalized = [languages.source.normalized(turn) for turn in turns]
-    return Sentence.of(languages, source_text([turn for turn in normalized if turn], context, longest))
+    said = (turn for turn in map(languages.source.normalized, map(unmarked, reversed(turns))) if turn)
+    read = list(islice(said, context))[::-1]
+    return Sentence.of(
+        languages, languages.source.cut(source_text(read, context, longest))[-most_tokens(languages.source) :]
+    )
 
 
 def _search(model: ServedModel, request: ReplyRequest) -> Search:
     spells = model.config["vocabulary"] == "hybrid"
-    return Search(request.beam, request.length_penalty, 0.0, (0.0, request.longest), unknown=spells)
+    return Search(request.beam, request.length_penalty, 0.0, (0.0, request.longest), spells, model.once(_marks))
+
+
+def _marks(model: ServedModel) -> tuple[int, ...]:
+    """Return the target tokens with the mark between turns, which a joint vocabulary has."""
+    symbols = model.once(Languages.of).target.vocabulary.symbols
+    return tuple(index for index, symbol in enumerate(symbols, start=RESERVED) if TURN in symbol)
+
+
+def _spelt(languages: Languages, hypotheses: Sequence[Hypothesis]) -> Running[list[Words]]:
+    """Return the spelt words of each of ``hypotheses``, without marks."""
+    found = yield from words_of(languages, hypotheses)
+    return [{place: unmarked(word) for place, word in words.items()} for words in found]
 
 
 def _check_width(model: ServedModel, field: str, width: int) -> None:

@@ -12,6 +12,9 @@ from models.seq2seq.options import MOST_WIDE
 
 MOST_TURNS = 1_000
 MOST_EXCHANGES = 1_024
+MOST_TOKENS = {"word": 1_000, "character": 2_000}
+"""Of the turns that are read together, and of a reply, in words or pieces of them and in characters."""
+
 DEFAULT_BEAM = 5
 
 Turn = Annotated[str, StringConstraints(max_length=LONGEST_TURN)]

@@ -22,8 +22,9 @@ SOURCES_TOGETHER = 64
 CELLS_TOGETHER = 16_384
 """Hypotheses × source tokens that are searched together at most, so that long sources take no more memory."""
 
-BARRED = 2
-"""Tokens that may be barred from targets, so many more of the best are looked at: padding and the unknown token."""
+BARRED = 4
+"""Tokens that may be barred from targets, so many more of the best are looked at: padding, the unknown token, and two
+that a task uses for marks of its own."""
 
 LEAST_COVERED = 1e-10
 
@@ -38,6 +39,7 @@ class Search:
         coverage_penalty: β; used where there is attention.
         longest: most tokens of a target, by the number of tokens of its source.
         unknown: whether a target may hold the unknown token, which then is spelt, copied or shown as such.
+        barred: further tokens that no target may hold.
     """
 
     beam: int
@@ -45,6 +47,7 @@ class Search:
     coverage_penalty: float = 0.0
     longest: tuple[float, int] = (2.0, 10)
     unknown: bool = True
+    barred: tuple[int, ...] = ()
 
     def limit(self, source: int) -> int:
         """Return the most tokens of a target, its end not counted."""
@@ -104,10 +107,12 @@ def beam_search(sources: Sequence[Source], search: Search) -> Running[list[list[
 def allowed(taken: Stepped, search: Search) -> Array:
     """Return the log-probabilities (rows, top) of a step's candidates, −∞ for those that a target may not hold.
 
-    That is padding, which no target was taught with, and the unknown token if the search is without.
+    That is padding, which no target was taught with, the unknown token if the search is without, and what it bars.
     """
     likeliest = taken.likeliest.astype(np.float64)
     likeliest[taken.candidates <= (PADDING if search.unknown else UNKNOWN)] = -np.inf
+    if search.barred:
+        likeliest[np.isin(taken.candidates, search.barred)] = -np.inf
     return likeliest
 
 

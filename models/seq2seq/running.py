@@ -18,6 +18,9 @@ LETTER_STEP = 8
 SOURCE_STEP = 8
 """Sources are padded to whole steps of so many tokens, so that steps of different requests run together."""
 
+LETTERS_A_RUN = 2**17
+"""Sources × tokens × letters that are read at once, padding included: some hundred megabytes of vectors."""
+
 ResultT = TypeVar("ResultT")
 Running = Generator[Call, Arrays, ResultT]
 
@@ -87,12 +90,22 @@ def read(sources: Sequence[Source]) -> Running[Rows]:
     for row, source in enumerate(sources):
         tokens[row, : lengths[row]] = source.indices if len(source.indices) else END_INDEX
     arrays = {"tokens": tokens, "lengths": lengths}
-    if sources[0].letters is not None:
-        spelt = padded_twice([source.letters or [] for source in sources], LETTER_STEP)
-        arrays["letters"] = np.zeros((*tokens.shape, spelt.shape[2]), np.int64)
-        arrays["letters"][:, : spelt.shape[1]] = spelt
-    outputs = yield Call(ENCODER, arrays)
-    return Rows(outputs["start"], outputs.get("memory"), lengths)
+    if sources[0].letters is None:
+        outputs = yield Call(ENCODER, arrays)
+        return Rows(outputs["start"], outputs.get("memory"), lengths)
+    longest = max((len(word) for source in sources for word in source.letters or []), default=1)
+    letters = max(1, -(-longest // LETTER_STEP)) * LETTER_STEP
+    together = max(1, LETTERS_A_RUN // (tokens.shape[1] * letters))
+    found: list[Arrays] = []
+    for begin in range(0, len(sources), together):
+        chosen = slice(begin, begin + together)
+        run = {name: array[chosen] for name, array in arrays.items()}
+        run["letters"] = np.zeros((*run["tokens"].shape, letters), np.int64)
+        spelt = padded_twice([source.letters or [] for source in sources[chosen]], LETTER_STEP)
+        run["letters"][:, : spelt.shape[1], : spelt.shape[2]] = spelt
+        found.append((yield Call(ENCODER, run)))
+    joined = {name: np.concatenate([outputs[name] for outputs in found]) for name in found[0]}
+    return Rows(joined["start"], joined.get("memory"), lengths)
 
 
 def step(rows: Rows, tokens: Array, wanted: Array | None = None) -> Running[Stepped]:

@@ -27,7 +27,7 @@ class Likeliest:
 
 
 class Drawn:
-    """Draws among the ``top_k`` best, whose log-probabilities are divided by ``temperature``."""
+    """Draws among the ``top_k`` best that may be, whose log-probabilities are divided by ``temperature``."""
 
     def __init__(self, temperature: float, top_k: int | None, seed: int) -> None:
         """Keep how to draw; a generator of its own, so that no other request has a part in it."""
@@ -37,9 +37,10 @@ class Drawn:
 
     def rank(self, likeliest: Array) -> int:
         """Return which of ``likeliest`` (top,) is drawn."""
-        scores = likeliest[: self._top_k] if np.isfinite(likeliest[: self._top_k]).any() else likeliest
+        ranks = np.flatnonzero(np.isfinite(likeliest))[: self._top_k]
+        scores = likeliest[ranks]
         shares = np.exp((scores - scores.max()) / self._temperature)
-        return int(self._random.choice(len(shares), p=shares / shares.sum()))
+        return int(self._random.choice(ranks, p=shares / shares.sum()))
 
 
 def target_told(

@@ -23,9 +23,8 @@ class Sentence:
     source: Source
 
     @classmethod
-    def of(cls, languages: Languages, text: str) -> Sentence:
-        """Return ``text`` as the encoder reads it."""
-        tokens = languages.source.cut(text)
+    def of(cls, languages: Languages, tokens: Sequence[str]) -> Sentence:
+        """Return ``tokens`` as the encoder reads them."""
         letters = None if languages.letters is None else languages.read_letters(tokens)
         return cls(tokens, Source(languages.read(tokens), letters))
 

@@ -4,42 +4,38 @@ from __future__ import annotations
 
 import math
 
-from models.contract.errors import ValidationFailed
+import numpy as np
+
 from models.contract.task import Codec, Prediction, ServedModel
-from models.data.texts.pairs import LONGEST_SENTENCE
-from models.data.texts.segmentation import END
+from models.data.texts.segmentation import END, END_INDEX
 from models.data.vocabulary import UNKNOWN
 from models.seq2seq.forced import Forced, forced
 from models.seq2seq.languages import Languages
 from models.seq2seq.writing import Sentence
 from models.translation.requests import ScoreRequest
-from models.translation.translating import sentence_read
+from models.translation.translating import sentence_read, tokens_of
 
 
 def score(model: ServedModel, request: ScoreRequest) -> Codec:
     """Yield runs of encoder and steps; return the likelihood of each target.
 
     Raises:
-        ValidationFailed: a source or a target has more characters than datasets may have.
+        ValidationFailed: a source or a target is too long; says which and the limit.
     """
     languages = model.once(Languages.of)
     sources: list[Sentence] = []
     targets: list[list[str]] = []
     for position, pair in enumerate(request.pairs):
         sources.append(sentence_read(languages, pair.source, f"/pairs/{position}/source"))
-        if len(pair.target) > LONGEST_SENTENCE:
-            detail = f"has {len(pair.target)} characters; a sentence has at most {LONGEST_SENTENCE}. Break it up"
-            raise ValidationFailed.at(f"/pairs/{position}/target", detail)
-        targets.append(languages.target.cut(pair.target))
-    written = [languages.written(pair.target) for pair in request.pairs]
-    found = yield from forced([sentence.source for sentence in sources], written)
+        targets.append(tokens_of(languages.target, pair.target, f"/pairs/{position}/target"))
+    written = [np.append(languages.target.indices(tokens), END_INDEX) for tokens in targets]
+    found = yield from forced([sentence.source for sentence in sources], written, attention=request.attention)
     return [
-        _scored(languages, source, target, own, attention=request.attention)
-        for source, target, own in zip(sources, targets, found, strict=True)
+        _scored(languages, source, target, own) for source, target, own in zip(sources, targets, found, strict=True)
     ]
 
 
-def _scored(languages: Languages, source: Sentence, target: list[str], found: Forced, *, attention: bool) -> Prediction:
+def _scored(languages: Languages, source: Sentence, target: list[str], found: Forced) -> Prediction:
     total = float(found.log_probabilities.sum())
     looked = found.attention
     if looked is not None and languages.reverse_source:
@@ -51,5 +47,5 @@ def _scored(languages: Languages, source: Sentence, target: list[str], found: Fo
         "unknown": int((languages.target.indices(target) == UNKNOWN).sum()),
         "source_tokens": [languages.source.shown(token) for token in source.tokens],
         "target_tokens": [*(languages.target.shown(token) for token in target), END],
-        "attention": looked.tolist() if attention and looked is not None else None,
+        "attention": None if looked is None else looked.tolist(),
     }

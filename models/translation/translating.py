@@ -8,7 +8,7 @@ from typing import cast
 from models.contract.errors import ValidationFailed
 from models.contract.task import Array, Codec, Piece, Prediction, ServedModel, StreamCodec
 from models.data.texts.pairs import LONGEST_SENTENCE
-from models.data.texts.segmentation import SPACE
+from models.data.texts.segmentation import SPACE, Segmentation
 from models.seq2seq.beam import Hypothesis, Search, beam_search
 from models.seq2seq.languages import Languages
 from models.seq2seq.telling import Likeliest, driven, target_told
@@ -94,10 +94,6 @@ def sentence_of(languages: Languages, text: str, pointer: str) -> Sentence:
     sentence = sentence_read(languages, text, pointer)
     if not sentence.tokens:
         raise ValidationFailed.at(pointer, "is empty; send a sentence")
-    most = MOST_TOKENS["character" if languages.source.unit == "character" else "word"]
-    if len(sentence.tokens) > most:
-        detail = f"has {len(sentence.tokens)} tokens; a sentence has at most {most}. Break it up"
-        raise ValidationFailed.at(pointer, detail)
     letters = [token for token in sentence.tokens if token != SPACE]
     if sentence.unknown == len(letters) and languages.source.unit in ("character", "bpe"):
         detail = "holds no character that the model has seen; write it in the language that the model translates"
@@ -106,15 +102,33 @@ def sentence_of(languages: Languages, text: str, pointer: str) -> Sentence:
 
 
 def sentence_read(languages: Languages, text: str, pointer: str) -> Sentence:
-    """Return the same for any sentence that is not beyond measure.
+    """Return the same for any sentence that is not too long.
 
     Raises:
-        ValidationFailed: it has more characters than datasets may have.
+        ValidationFailed: it is; says the limit.
+    """
+    return Sentence.of(languages, tokens_of(languages.source, text, pointer))
+
+
+def tokens_of(side: Segmentation, text: str, pointer: str) -> list[str]:
+    """Return the tokens of a sentence of either side.
+
+    Raises:
+        ValidationFailed: it has more characters than datasets may have, or more tokens than are taken at once.
     """
     if len(text) > LONGEST_SENTENCE:
         detail = f"has {len(text)} characters; a sentence has at most {LONGEST_SENTENCE}. Break it up"
         raise ValidationFailed.at(pointer, detail)
-    return Sentence.of(languages, text)
+    tokens, most = side.cut(text), most_tokens(side)
+    if len(tokens) > most:
+        detail = f"has {len(tokens)} tokens; a sentence has at most {most}. Break it up"
+        raise ValidationFailed.at(pointer, detail)
+    return tokens
+
+
+def most_tokens(side: Segmentation) -> int:
+    """Return the most tokens that a sentence has."""
+    return MOST_TOKENS["character" if side.unit == "character" else "word"]
 
 
 def _translated(

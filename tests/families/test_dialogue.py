@@ -13,11 +13,14 @@ from models.contract.task import Array, Arrays, Call, Piece, ServedModel, answer
 from models.contract.training import Plan
 from models.conversation.dialogue.family import DialogueFamily
 from models.conversation.dialogue.spec import DialogueConfig, DialogueTraining
+from models.conversation.exchanges import TURN
 from models.conversation.requests import ReplyRequest
 from models.conversation.task import TASK
 from models.data.kinds.dialogues import SEPARATOR
+from models.data.vocabulary import RESERVED
 from models.metrics.diversity import distinct
 from models.nn.seq2seq.network import Seq2Seq
+from models.seq2seq.parts import ENCODER
 
 CPU = torch.device("cpu")
 PETS = ("cat", "dog", "bird", "fish")
@@ -57,12 +60,16 @@ class Served:
     """A model whose parts are run in torch."""
 
     def __init__(self, family: DialogueFamily, module: Seq2Seq) -> None:
+        self.read: list[int] = []
+        """Tokens of each source."""
         self._exports = family.export(module)
         signatures = {name: export.signature for name, export in self._exports.items()}
         config = family.config.model_dump(mode="json")
         self.model = ServedModel("m", "dialogue", config, family.meta, family.assets(module), signatures)
 
     def run(self, part: str, arrays: Arrays) -> Arrays:
+        if part == ENCODER:
+            self.read += arrays["lengths"].tolist()
         export = self._exports[part]
         graph = (export.reference or export.module).eval()
         tensors = [torch.from_numpy(np.ascontiguousarray(arrays[item.name])) for item in export.signature.inputs]
@@ -116,6 +123,47 @@ def test_a_reply_knows_what_was_said_two_turns_before(served: Served) -> None:
     assert np.mean(nats) < 0.1
 
 
+@pytest.mark.parametrize(("unit", "most"), [("word", 1_000), ("character", 2_000)])
+def test_turns_and_replies_have_a_bounded_number_of_tokens(unit: str, most: int) -> None:
+    """The last of them are read however long words are; a reply that is scored is refused."""
+    family = _family(vocabulary=unit, context_turns=100, longest=1_000)
+    untrained = Served(family, cast("Seq2Seq", family.build(torch.Generator().manual_seed(1)).eval()))
+    said: dict[str, Any] = {"turns": ["x" * 20_000, "y " * 2_000, "z" * 20_000], "reply": "a"}
+    untrained.ask("score", exchanges=[said])
+    untrained.ask(turns=said["turns"], longest=1, beam_size=1)
+    assert max(untrained.read) <= most
+    reply = "a" * most if unit == "character" else "a " * most
+    assert untrained.ask("score", exchanges=[{**said, "reply": reply}])[0]["tokens"] == most + 1
+    with pytest.raises(ValidationFailed, match=f"/exchanges/0/reply: has {most + 1} tokens; .* at most {most}. Cut"):
+        untrained.ask("score", exchanges=[{**said, "reply": f"{reply}a"}])
+
+
+@pytest.mark.parametrize("unit", ["word", "character"])
+def test_the_mark_between_turns_is_neither_said_nor_taken(unit: str) -> None:
+    """By draws and search of a network that likes it most; from users it is white space."""
+    family = _family(vocabulary=unit, context_turns=2)
+    module = cast("Seq2Seq", family.build(torch.Generator().manual_seed(1)).eval())
+    symbols = cast("Any", family.assets(module))["source"]["vocabulary"]
+    marks = [index for index, symbol in enumerate(symbols, start=RESERVED) if TURN in symbol]
+    assert marks
+    with torch.no_grad():
+        module.get_parameter("output_bias")[marks] = 9.0
+    untrained = Served(family, module)
+    asked: list[dict[str, Any]] = [
+        {"temperature": 100.0, "seed": 1},
+        {"temperature": 1.0, "top_k": 1, "seed": 1},
+        {"n_best": 5},
+    ]
+    for options in asked:
+        (found,) = untrained.ask(turns=["a cat"], longest=30, **options)
+        assert found["reply"]
+        assert TURN not in "".join([found["reply"], *(item["reply"] for item in found.get("n_best", []))])
+    forged, plain = (
+        untrained.ask("score", exchanges=[{"turns": [turn], "reply": turn}]) for turn in (f"a{TURN}b", "a b")
+    )
+    assert forged == plain
+
+
 def test_only_the_last_turns_are_read(served: Served) -> None:
     """Earlier ones change nothing, empty ones are none."""
     wanted = served.ask(turns=_turns(1))
@@ -153,6 +201,7 @@ def test_the_best_replies_are_ranked_and_known_words_only(served: Served) -> Non
     ("request_", "named"),
     [
         ({"turns": ["hello", " "]}, "/turns/1: is empty"),
+        ({"turns": ["hello", f"{TURN} "]}, "/turns/1: is empty"),
         ({"turns": ["hello"], "beam_size": 7}, "/beam_size: is 7"),
         ({"turns": ["hello"], "temperature": 1.0, "top_k": 7}, "/top_k: is 7"),
     ],

@@ -21,7 +21,7 @@ from models.contract.task import Array, Split
 from models.data.kind import Content, DatasetKind, SplitOptions, UploadedFile
 from models.data.problems import Problems
 from models.data.text_lines import read_lines, shown
-from models.data.texts.tokens import LINE_END, WORD, normalized
+from models.data.texts.tokens import WORD, normalized
 
 PART = re.compile(r"(train|validation|test)(_\w+)?")
 LONGEST_LINE = 100_000
@@ -90,11 +90,12 @@ def _natural(part: str) -> tuple[str, int, str]:
 def _lines(part: str, file: UploadedFile, problems: Problems, *, lowercase: bool) -> list[str]:
     lines: list[str] = []
     for number, line in enumerate(read_lines(part, file, problems), start=1):
-        text = normalized(line, lowercase=lowercase).rstrip(LINE_END)
+        text = line.rstrip("\r\n")
         if len(text) > LONGEST_LINE:
             detail = f"{shown(file)} line {number}: {len(text)} characters; break lines at {LONGEST_LINE} or fewer"
             problems.add(part, detail)
-        lines.append(text)
+            continue
+        lines.append(normalized(text, lowercase=lowercase))
     if not any(map(str.strip, lines)) and not problems.count:
         problems.add(part, f"{shown(file)}: holds no text")
     return lines

@@ -12,6 +12,7 @@ from models.data.text_lines import read_lines, shown
 from models.data.texts.segmentation import one_line
 
 LONGEST_SENTENCE = 20_000
+SIDES = ("source", "target")
 
 
 @dataclass(frozen=True)
@@ -49,26 +50,37 @@ def read_pairs(
     found, empty, before = Pairs([], []), 0, problems.count
     rows = _rows_of_one(split, files[split], languages, problems) if split in files else None
     for place, source, target in rows or _rows_of_two(split, files, problems):
-        sides = [one_line(text, lowercase=lowercase) for text in (source, target)]
+        sides = [_kept(text, lowercase=lowercase) for text in (source, target)]
         if not any(sides):
             empty += 1
             continue
-        part = split if rows is not None else f"{split}_{'source' if not sides[0] else 'target'}"
-        if not all(sides):
-            side, other = ("source", "target") if not sides[0] else ("target", "source")
-            problems.add(part, f"{place}: the {side} is empty and the {other} is not; fill it, or leave out both lines")
-        elif max(map(len, sides)) > LONGEST_SENTENCE:
-            problems.add(part, f"{place}: longer than {LONGEST_SENTENCE} characters; break it into sentences")
-        else:
+        wrong = {side: detail for side, text in zip(SIDES, sides, strict=True) if (detail := _wrong(text))}
+        for side, detail in wrong.items():
+            problems.add(split if rows is not None else f"{split}_{side}", f"{place}: the {side} {detail}")
+        if not wrong:
             found.add(*sides)
     if not found and problems.count == before:
         problems.add(split if split in files else f"{split}_source", "holds no sentence")
     return PairsRead(found, empty)
 
 
+def _wrong(text: str) -> str | None:
+    """Return what is wrong with one side of a pair that is not empty on both."""
+    if not text:
+        return "is empty and the other side is not; fill it, or leave out both lines"
+    if len(text) > LONGEST_SENTENCE:
+        return f"is longer than {LONGEST_SENTENCE} characters; break it into sentences"
+    return None
+
+
+def _kept(text: str, *, lowercase: bool) -> str:
+    """Return a sentence as it is kept; one that is too long as it is, for it is refused."""
+    return text if len(text.rstrip("\r\n")) > LONGEST_SENTENCE else one_line(text, lowercase=lowercase)
+
+
 def _rows_of_two(split: str, files: Mapping[str, UploadedFile], problems: Problems) -> Iterator[tuple[str, str, str]]:
     """Yield place, source and target; files of different length are a problem with both counts."""
-    parts = [f"{split}_{side}" for side in ("source", "target")]
+    parts = [f"{split}_{side}" for side in SIDES]
     lines = [read_lines(part, files[part], problems) for part in parts]
     counts, before = [0, 0], problems.count
     for number, texts in enumerate(zip_longest(*lines), start=1):

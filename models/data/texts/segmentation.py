@@ -8,7 +8,6 @@ text without rules of any language (Kudo and Richardson 2018, §3.2). Byte-pair 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast
 import numpy as np
 
 from models.contract.task import Array
+from models.data.texts.composition import composed
 from models.data.vocabulary import RESERVED, UNKNOWN, Vocabulary
 
 if TYPE_CHECKING:
@@ -36,8 +36,7 @@ WORD = re.compile(r" ?(?:\w+(?:['\u2019]\w+)*|[^\w ])")
 
 def one_line(text: str, *, lowercase: bool) -> str:
     """Return ``text`` with accents composed (NFC), single spaces and none at the ends; in small letters if asked."""
-    composed = text if text.isascii() else unicodedata.normalize("NFC", text).replace(SPACE, "_")
-    joined = " ".join(composed.split())
+    joined = " ".join(composed(text).replace(SPACE, "_").split())
     return joined.lower() if lowercase else joined
 
 

@@ -7,10 +7,10 @@ exactly what it learnt from.
 from __future__ import annotations
 
 import re
-import unicodedata
 from typing import Literal
 
 from models.contract.errors import ValidationFailed
+from models.data.texts.composition import composed
 
 Level = Literal["word", "character"]
 
@@ -25,8 +25,8 @@ OPENING = frozenset("([{$#")
 def normalized(text: str, *, lowercase: bool) -> str:
     """Return ``text`` with accents composed (Unicode NFC) and lines ended by LF alone, in small letters if asked."""
     text = text.replace("\r\n", LINE_END).replace("\r", LINE_END)
-    composed = text if text.isascii() else unicodedata.normalize("NFC", text)
-    return composed.lower() if lowercase else composed
+    text = composed(text)
+    return text.lower() if lowercase else text
 
 
 def decoded(data: bytes, pointer: str) -> str:

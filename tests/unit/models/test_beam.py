@@ -15,7 +15,7 @@ from models.data.texts.segmentation import END_INDEX
 from models.seq2seq.beam import Hypothesis, Search, beam_search, coverage_penalty, length_penalty
 from models.seq2seq.forced import forced
 from models.seq2seq.parts import ENCODER
-from models.seq2seq.running import Source
+from models.seq2seq.running import LETTERS_A_RUN, Source, read
 from models.seq2seq.telling import Drawn, Likeliest, target_told
 
 SIZE = 6
@@ -196,7 +196,31 @@ def test_forced_targets_have_the_likelihood_of_the_world() -> None:
         path = [END_INDEX, *target.tolist()]
         wanted = [float(world.table[source.indices[0], a, b]) for a, b in itertools.pairwise(path)]
         assert own.log_probabilities.tolist() == pytest.approx(wanted, abs=1e-5)
-        assert own.attention.shape == (len(target), len(source))
+        assert own.attention is None
+    found = world.driven(forced(SOURCES, targets, attention=True))
+    assert [own.attention.shape for own in found] == [
+        (len(target), len(source)) for source, target in zip(SOURCES, targets, strict=True)
+    ]
+
+
+def test_letters_are_read_in_runs_of_bounded_size() -> None:
+    """As few sources at once as it takes; rows come back in their order."""
+    letters = [np.full(40, 4) for _ in range(500)]
+    sources = [Source(np.full(500, 3 + number), letters) for number in range(16)]
+    sizes: list[int] = []
+    codec: Any = read(sources)
+    try:
+        call = next(codec)
+        while True:
+            assert call.arrays["letters"].shape[:2] == call.arrays["tokens"].shape
+            sizes.append(call.arrays["letters"].size)
+            call = codec.send({"start": call.arrays["tokens"][:, :1], "memory": call.arrays["tokens"]})
+    except StopIteration as stop:
+        rows = stop.value
+    assert max(sizes) <= LETTERS_A_RUN
+    assert sum(sizes) == 16 * 504 * 40
+    assert rows.state[:, 0].tolist() == [3 + number for number in range(16)]
+    assert rows.memory.shape == (16, 504)
 
 
 def test_unknown_tokens_can_be_kept_out_of_targets() -> None:
@@ -211,6 +235,17 @@ def test_unknown_tokens_can_be_kept_out_of_targets() -> None:
     for seed in range(20):
         told = target_told(SOURCES[0], Search(1, unknown=False), lambda *_: "", Drawn(1.0, 1, seed))
         assert 1 not in world.driven(told).indices
+
+
+@pytest.mark.parametrize("barred", [(0,), (1,), (0, 2)])
+@pytest.mark.parametrize("top_k", [1, 2, 3])
+def test_draws_are_among_as_many_as_asked_of_those_that_may_be(top_k: int, barred: tuple[int, ...]) -> None:
+    """What a target may not hold takes nobody's place, wherever it ranks."""
+    scores = np.array([-0.5, -0.6, -0.7, -0.8, -0.9, -1.0])
+    scores[list(barred)] = -np.inf
+    choice = Drawn(1.0, top_k, seed=1)
+    drawn = {choice.rank(scores) for _ in range(200)}
+    assert drawn == set([rank for rank in range(6) if rank not in barred][:top_k])
 
 
 def test_draws_are_as_frequent_as_the_world_says() -> None:

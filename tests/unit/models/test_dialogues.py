@@ -47,6 +47,14 @@ def test_every_turn_but_the_first_is_a_reply(tmp_path: Path) -> None:
     assert source_text(found[1].turns, 0, 10) == ""
 
 
+def test_the_mark_between_turns_is_not_said(tmp_path: Path) -> None:
+    """It makes no turns of one, and a turn of nothing else is none."""
+    split = _read(tmp_path, json.dumps([f"a {TURN} b{TURN}", TURN, "c", f"{TURN} d"])).splits["train"]
+    found = list(exchanges(split, context_turns=5, longest=9))
+    assert [item.reply for item in found] == ["c", "d"]
+    assert source_text(found[1].turns, 5, 9) == f"a b {TURN} c"
+
+
 @pytest.mark.parametrize(
     ("line", "detail"),
     [

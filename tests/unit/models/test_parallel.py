@@ -84,7 +84,7 @@ def test_letters_are_made_small_and_accents_composed(tmp_path: Path) -> None:
         pytest.param(
             {"train_source": "a\n\nc\n", "train_target": "x\ny\nz\n"},
             "/train_source",
-            "line 2: the source is empty and the target is not",
+            "line 2: the source is empty and the other side is not",
             id="empty on one side",
         ),
         pytest.param(
@@ -100,7 +100,22 @@ def test_letters_are_made_small_and_accents_composed(tmp_path: Path) -> None:
         pytest.param({"train": "\n\n"}, "/train", "holds no sentence", id="nothing"),
         pytest.param({"train": f"{'a ' * 200}\tb\n"}, "/train", "no pair is at most 100 words", id="all too long"),
         pytest.param(
-            {"train": f"{'a' * 30_000}\tb\n"}, "/train", "train.txt line 1: longer than 20000 characters", id="endless"
+            {"train": f"{'a' * 30_000}\tb\n"},
+            "/train",
+            "train.txt line 1: the source is longer than 20000 characters",
+            id="endless",
+        ),
+        pytest.param(
+            {"train_source": f"a\n{'a' * 30_000}\n", "train_target": "x\ny\n"},
+            "/train_source",
+            "line 2: the source is longer than 20000 characters",
+            id="endless source",
+        ),
+        pytest.param(
+            {"train_source": "a\nb\n", "train_target": f"x\n{'y' * 30_000}\n"},
+            "/train_target",
+            "line 2: the target is longer than 20000 characters",
+            id="endless target",
         ),
     ],
 )

@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 
 from models.contract.errors import ValidationFailed
-from models.contract.task import Array, Arrays, Call, Piece, ServedModel, answer
+from models.contract.task import Array, Arrays, Call, Piece, ServedModel, answer, evaluate
 from models.data.texts.segmentation import END_INDEX
 from models.data.vocabulary import UNKNOWN
 from models.translation.encoder_decoder.family import EncoderDecoderFamily
 from models.translation.encoder_decoder.spec import EncoderDecoderConfig
-from models.translation.requests import TranslateRequest
+from models.translation.requests import ScoreRequest, TranslateRequest
 from models.translation.task import TASK
 
 SOURCES = ["ein Mann läuft", "zwei Männer laufen", "ein Hund"]
@@ -56,6 +56,10 @@ class Served:
         for item in found:
             verb.prediction.model_validate(item)
         return found
+
+    def score(self, *pairs: dict[str, str], **options: object) -> list[Any]:
+        request = ScoreRequest.parse({"pairs": pairs, **options})
+        return list(answer(TASK.verbs["score"].codec(self.model, request), self.run))
 
     def draw(self, form: str, *sentences: str) -> bytes:
         picture = TASK.verbs["translate"].picture
@@ -147,6 +151,36 @@ def test_sentences_that_cannot_be_read_are_named(sentence: str, detail: str) -> 
     assert good == served.ask("ein Hund")[0]
     assert bad["translation"] is None
     assert detail in bad["error"]["detail"]
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+@pytest.mark.parametrize(("unit", "most"), [("word", 500), ("hybrid", 500), ("character", 2_000)])
+def test_scores_are_of_sentences_as_long_as_translations(side: str, unit: str, most: int) -> None:
+    """Either side is named with the limit."""
+    served = Served(vocabulary=unit)
+    text = "H " * most if unit != "character" else "H" * most
+    pair = {"source": "ein Hund", "target": "a dog"}
+    (found,) = served.score({**pair, side: text})
+    assert found["attention"] is None
+    assert len(found[f"{side}_tokens"]) == most + (side == "target")
+    with pytest.raises(ValidationFailed, match=f"/pairs/1/{side}: has {most + 1} tokens; .* at most {most}. Break"):
+        served.score(pair, {**pair, side: f"{text}H"})
+
+
+def test_pairs_too_long_to_be_served_do_not_end_an_evaluation() -> None:
+    """They have no translation, and no part in the loss."""
+    served = Served(vocabulary="word")
+    dtype = np.dtypes.StringDType()
+
+    def metrics(*pairs: tuple[str, str]) -> dict[str, float]:
+        sides = {"sources": [source for source, _ in pairs], "targets": [target for _, target in pairs]}
+        split = {name: np.array(texts, dtype) for name, texts in sides.items()}
+        return evaluate(TASK, served.model, split, served.run)
+
+    usual = metrics(("ein Hund", "a dog"))
+    both = metrics(("ein Hund", "a dog"), ("Hund " * 501, "dog"), ("Hund", "dog " * 501))
+    assert both["loss"] == pytest.approx(usual["loss"])
+    assert "loss" not in metrics(("Hund " * 501, "dog"))
 
 
 @pytest.mark.parametrize(
