@@ -17,6 +17,7 @@ from models.contract.errors import (
     Conflict,
     DatasetNotFound,
     FamilyNotFound,
+    FieldError,
     ValidationFailed,
     WrongDatasetKind,
 )
@@ -57,6 +58,7 @@ def validated(services: Services, submission: JobSubmission) -> JobRequest:
     Raises:
         ValidationFailed: family, dataset or an option is wrong; names each by JSON pointer.
         WrongDatasetKind: the family learns from another kind of dataset.
+        Conflict: the model has a version that answers another task than the family's.
     """
     try:
         spec = services.catalog.spec(submission.family)
@@ -73,7 +75,8 @@ def resumed(services: Services, job: Job, training: Mapping[str, JsonValue]) -> 
     """Return the request of a job that goes on where ``job`` ended, with some training options replaced.
 
     Raises:
-        Conflict: the job has not ended, left no checkpoint, or its dataset is gone or another one.
+        Conflict: the job has not ended, left no checkpoint, or its dataset is gone or another one; or the model
+            answers another task by now.
         ValidationFailed: an option is wrong, or nothing is left to do.
     """
     if not job.state.final:
@@ -133,6 +136,7 @@ def _request(services: Services, spec: FamilySpec, record: DatasetRecord, submis
     training.check_splits(record.counts)
     if spec.check is not None:
         spec.check(config, training, record.meta)
+    _check_task(services, spec, submission.model)
     return JobRequest(
         family=spec.name,
         dataset=record.name,
@@ -145,6 +149,17 @@ def _request(services: Services, spec: FamilySpec, record: DatasetRecord, submis
         dataset_digest=record.digest,
         further_datasets=_further(services, spec, config),
     )
+
+
+def _check_task(services: Services, spec: FamilySpec, model: str) -> None:
+    """Return if a new version of ``model`` would answer what its newest does, so that its callers can go on."""
+    newest = services.versions.newest(model)
+    if newest is not None and newest.task != spec.task:
+        detail = (
+            f"the model '{model}' answers the task '{newest.task}' in its version {newest.version}, and the family "
+            f"'{spec.name}' learns '{spec.task}'; submit a job with another model name"
+        )
+        raise Conflict(f"/model: {detail}", [FieldError("/model", detail)])
 
 
 def _further(services: Services, spec: FamilySpec, config: Options) -> dict[str, NamedContent]:

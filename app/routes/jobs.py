@@ -60,7 +60,7 @@ router = APIRouter(tags=["jobs"])
     summary="Submit a training job",
     status_code=status.HTTP_202_ACCEPTED,
     openapi_extra=json_request(JobSubmission),
-    responses=documented(*BODY_ERRORS, IdempotencyMismatch, WrongDatasetKind),
+    responses=documented(*BODY_ERRORS, Conflict, IdempotencyMismatch, WrongDatasetKind),
 )
 async def submit(
     response: Response,

@@ -12,6 +12,7 @@ tombstone, so a number is never used twice.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import orjson
@@ -154,6 +155,13 @@ class Versions:
         if "deleted" in raw:
             raise VersionNotFound.named(f"version of '{model}' called", str(number))
         return Manifest.model_validate(raw)
+
+    def newest(self, model: str) -> Manifest | None:
+        """Return the manifest of the newest version that was not deleted, None when the model has no version."""
+        for number in sorted(self._numbers(model), reverse=True):
+            with suppress(VersionNotFound):
+                return self.manifest(model, number)
+        return None
 
     def read(self, path: str) -> bytes:
         """Return the bytes of a part or probe.

@@ -5,8 +5,11 @@ from __future__ import annotations
 import httpx
 import orjson
 import pytest
+import redis
 
 from app.dependencies import Services
+from unit.app.job_records import finish, submit
+from unit.app.publishing import Publisher
 
 BODY = {"family": "mlp", "dataset": "digits", "model": "m"}
 
@@ -63,6 +66,28 @@ async def test_wrong_kind_names_both(client: httpx.AsyncClient, services: Servic
     assert answer.json()["errors"][0]["pointer"] == "/dataset"
     assert f"'{catalog.spec(other).dataset_kinds[0]}'" in answer.json()["detail"]
     assert "'images'" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/jobs/{job}/resume"])
+async def test_a_model_keeps_the_task_of_its_newest_version(
+    client: httpx.AsyncClient, services: Services, publisher: Publisher, redis_client: redis.Redis, path: str
+) -> None:
+    """A family of the same task may follow, one of another may not; a version that was deleted does not count."""
+    job = await submit(client, model="tiny")
+    finish(redis_client, job, "cancelled", checkpoint=f"default/jobs/{job}/checkpoints/1-9.pt")
+    body = {"training": {"epochs": 99}} if "{" in path else {**BODY, "model": "tiny"}
+    first = publisher.publish(job="job_1").model_copy(update={"family": "another"})
+    services.versions.publish(first.model_copy(update={"job": "job_2"}))
+    assert (await client.post(path.format(job=job), json=body)).status_code == 202
+    services.versions.publish(first.model_copy(update={"job": "job_3", "task": "generation"}))
+    refused = await client.post(path.format(job=job), json=body)
+    assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+    (error,) = refused.json()["errors"]
+    assert error["pointer"] == "/model"
+    for words in ("'tiny'", "'generation' in its version 3", "'mlp' learns 'classification'", "another model name"):
+        assert words in error["detail"]
+    services.versions.delete("tiny", 3)
+    assert (await client.post(path.format(job=job), json=body)).status_code == 202
 
 
 @pytest.mark.parametrize(
