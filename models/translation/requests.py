@@ -13,6 +13,13 @@ MOST_SENTENCES = 1_024
 MOST_TOKENS = {"word": 500, "character": 2_000}
 """Of one sentence, in words or pieces of them and in characters: far more than such networks are trained on."""
 
+MOST_WEIGHTS = 2**22
+"""Attention weights of an answer, target × source tokens of all sentences, as long as targets may get: some 50 MB of
+JSON."""
+
+MOST_ALTERNATIVE_TOKENS = 2**22
+"""Tokens of all translations of an answer with ``n_best``, as long as they may get."""
+
 DEFAULT_BEAM = 5
 
 Sentence = Annotated[str, StringConstraints(max_length=1_000_000)]

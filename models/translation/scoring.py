@@ -13,14 +13,14 @@ from models.seq2seq.forced import Forced, forced
 from models.seq2seq.languages import Languages
 from models.seq2seq.writing import Sentence
 from models.translation.requests import ScoreRequest
-from models.translation.translating import sentence_read, tokens_of
+from models.translation.translating import check_weights, contiguous, sentence_read, tokens_of
 
 
 def score(model: ServedModel, request: ScoreRequest) -> Codec:
     """Yield runs of encoder and steps; return the likelihood of each target.
 
     Raises:
-        ValidationFailed: a source or a target is too long; says which and the limit.
+        ValidationFailed: a source or a target is too long, or there is too much attention; says which and the limit.
     """
     languages = model.once(Languages.of)
     sources: list[Sentence] = []
@@ -29,6 +29,9 @@ def score(model: ServedModel, request: ScoreRequest) -> Codec:
         sources.append(sentence_read(languages, pair.source, f"/pairs/{position}/source"))
         targets.append(tokens_of(languages.target, pair.target, f"/pairs/{position}/target"))
     written = [np.append(languages.target.indices(tokens), END_INDEX) for tokens in targets]
+    if request.attention:
+        lengths = ((len(target), len(sentence.source)) for target, sentence in zip(written, sources, strict=True))
+        check_weights(model, lengths, "set it to false, or send fewer pairs")
     found = yield from forced([sentence.source for sentence in sources], written, attention=request.attention)
     return [
         _scored(languages, source, target, own) for source, target, own in zip(sources, targets, found, strict=True)
@@ -47,5 +50,5 @@ def _scored(languages: Languages, source: Sentence, target: list[str], found: Fo
         "unknown": int((languages.target.indices(target) == UNKNOWN).sum()),
         "source_tokens": [languages.source.shown(token) for token in source.tokens],
         "target_tokens": [*(languages.target.shown(token) for token in target), END],
-        "attention": None if looked is None else looked.tolist(),
+        "attention": contiguous(looked),
     }

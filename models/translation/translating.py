@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
+
+import numpy as np
 
 from models.contract.errors import ValidationFailed
 from models.contract.task import Array, Codec, Piece, Prediction, ServedModel, StreamCodec
@@ -13,7 +15,7 @@ from models.seq2seq.beam import Hypothesis, Search, beam_search
 from models.seq2seq.languages import Languages
 from models.seq2seq.telling import Likeliest, driven, target_told
 from models.seq2seq.writing import Sentence, Words, Written, words_of, written
-from models.translation.requests import MOST_TOKENS, TranslateRequest
+from models.translation.requests import MOST_ALTERNATIVE_TOKENS, MOST_TOKENS, MOST_WEIGHTS, TranslateRequest
 
 
 def translate(model: ServedModel, request: TranslateRequest) -> Codec:
@@ -33,6 +35,7 @@ def translate(model: ServedModel, request: TranslateRequest) -> Codec:
             if not request.partial:
                 raise
             errors[position] = error
+    check_size(model, request, sentences.values())
     beams = yield from beam_search([sentence.source for sentence in sentences.values()], search_of(request))
     beams = [beam[: request.n_best] for beam in beams]
     words = iter((yield from words_of(languages, [hypothesis for beam in beams for hypothesis in beam])))
@@ -53,6 +56,7 @@ def stream(model: ServedModel, request: TranslateRequest) -> StreamCodec:
     """
     languages = model.once(Languages.of)
     sentence = sentence_of(languages, request.sentences[0], "/sentences/0")
+    check_size(model, request, [sentence])
 
     def told(indices: Array, attention: Array | None) -> str:
         return written(languages, sentence, indices, attention, {}, copies=request.copy_unknown).text
@@ -83,6 +87,39 @@ def check_beam(model: ServedModel, beam: int) -> None:
     if beam > widest:
         detail = f"is {beam}; this model searches {widest} hypotheses at most (its option widest_beam)"
         raise ValidationFailed.at("/beam_size", detail)
+
+
+def check_size(model: ServedModel, request: TranslateRequest, sentences: Iterable[Sentence]) -> None:
+    """Return if the answer cannot get too large.
+
+    Raises:
+        ValidationFailed: it can, by attention or by alternatives; says how large, the limit, and what to ask instead.
+    """
+    limits = [(search_of(request).limit(len(sentence.source)), len(sentence.source)) for sentence in sentences]
+    if request.attention:
+        check_weights(model, limits, "set it to false, ask for a shorter 'longest', or send fewer sentences")
+    tokens = request.n_best * sum(target for target, _ in limits)
+    if request.n_best > 1 and tokens > MOST_ALTERNATIVE_TOKENS:
+        detail = (
+            f"may make {tokens:,} tokens of translations; an answer has at most {MOST_ALTERNATIVE_TOKENS:,}. "
+            "Ask for fewer, or send fewer sentences"
+        )
+        raise ValidationFailed.at("/n_best", detail)
+
+
+def check_weights(model: ServedModel, lengths: Iterable[tuple[int, int]], remedy: str) -> None:
+    """Return if attention over targets and sources of these ``lengths`` is not too much for an answer.
+
+    Raises:
+        ValidationFailed: it is; says how much, the limit and the ``remedy``.
+    """
+    weights = sum(target * source for target, source in lengths)
+    if weights > MOST_WEIGHTS and model.config["attention"] != "none":
+        detail = (
+            f"may take {weights:,} weights (target × source tokens of all sentences); an answer has at most "
+            f"{MOST_WEIGHTS:,}: {remedy}"
+        )
+        raise ValidationFailed.at("/attention", detail)
 
 
 def sentence_of(languages: Languages, text: str, pointer: str) -> Sentence:
@@ -147,7 +184,7 @@ def _translated(
         "log_probability": best.log_probability,
         "source_tokens": [languages.source.shown(token) for token in sentence.tokens],
         "target_tokens": [languages.target.shown(token) for token in target.tokens],
-        "attention": target.attention.tolist() if target.attention is not None and request.attention else None,
+        "attention": contiguous(target.attention) if request.attention else None,
         "copied": target.copied,
         "spelt": target.spelt,
         "unknown": sentence.unknown,
@@ -171,6 +208,11 @@ def _alternative(languages: Languages, hypothesis: Hypothesis, target: Written) 
         "log_probability": hypothesis.log_probability,
         "target_tokens": [languages.target.shown(token) for token in target.tokens],
     }
+
+
+def contiguous(attention: Array | None) -> Array | None:
+    """Return the array as JSON is written of it."""
+    return None if attention is None else np.ascontiguousarray(attention, np.float32)
 
 
 def _first(attention: Array | None, count: int) -> Array | None:

@@ -6,6 +6,7 @@ import io
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 import torch
 from PIL import Image
@@ -16,7 +17,7 @@ from models.data.texts.segmentation import END_INDEX
 from models.data.vocabulary import UNKNOWN
 from models.translation.encoder_decoder.family import EncoderDecoderFamily
 from models.translation.encoder_decoder.spec import EncoderDecoderConfig
-from models.translation.requests import ScoreRequest, TranslateRequest
+from models.translation.requests import Pair, ScoreRequest, TranslateRequest
 from models.translation.task import TASK
 
 SOURCES = ["ein Mann läuft", "zwei Männer laufen", "ein Hund"]
@@ -52,14 +53,17 @@ class Served:
     def ask(self, *sentences: str, **options: Any) -> list[Any]:
         verb = TASK.verbs["translate"]
         request = TranslateRequest.parse({"sentences": sentences, **options})
-        found = list(answer(verb.codec(self.model, request), self.run))
+        found = _sent(list(answer(verb.codec(self.model, request), self.run)))
         for item in found:
             verb.prediction.model_validate(item)
         return found
 
     def score(self, *pairs: dict[str, str], **options: object) -> list[Any]:
         request = ScoreRequest.parse({"pairs": pairs, **options})
-        return list(answer(TASK.verbs["score"].codec(self.model, request), self.run))
+        found = _sent(list(answer(TASK.verbs["score"].codec(self.model, request), self.run)))
+        for item in found:
+            TASK.verbs["score"].prediction.model_validate(item)
+        return found
 
     def draw(self, form: str, *sentences: str) -> bytes:
         picture = TASK.verbs["translate"].picture
@@ -79,7 +83,12 @@ class Served:
                 told += str(step.content["text"]) if isinstance(step, Piece) else ""
                 step = codec.send(self.run(step.part, step.arrays) if isinstance(step, Call) else None)
         except StopIteration as stop:
-            return told, stop.value
+            return told, _sent(stop.value)
+
+
+def _sent(answered: object) -> Any:  # noqa: ANN401 - JSON
+    """Return what clients get."""
+    return orjson.loads(orjson.dumps(answered, option=orjson.OPT_SERIALIZE_NUMPY))
 
 
 @pytest.mark.parametrize("unit", ["bpe", "word", "character", "hybrid"])
@@ -165,6 +174,59 @@ def test_scores_are_of_sentences_as_long_as_translations(side: str, unit: str, m
     assert len(found[f"{side}_tokens"]) == most + (side == "target")
     with pytest.raises(ValidationFailed, match=f"/pairs/1/{side}: has {most + 1} tokens; .* at most {most}. Break"):
         served.score(pair, {**pair, side: f"{text}H"})
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_attention_is_answered_as_numbers_of_four_bytes(reverse: object) -> None:
+    """Not as a list of Python's, which takes sixteen times the memory and twice the digits."""
+    served = Served(reverse_source=reverse)
+    translated = answer(
+        TASK.verbs["translate"].codec(served.model, TranslateRequest(sentences=("ein Hund",))), served.run
+    )
+    pair = ScoreRequest(pairs=(Pair(source="ein Hund", target="a dog"),), attention=True)
+    scored = answer(TASK.verbs["score"].codec(served.model, pair), served.run)
+    for found in (translated[0]["attention"], scored[0]["attention"]):
+        assert isinstance(found, np.ndarray)
+        assert found.dtype == np.float32
+        assert len(orjson.dumps(found, option=orjson.OPT_SERIALIZE_NUMPY)) < 14 * found.size + 100
+
+
+@pytest.mark.parametrize(
+    ("sentences", "options", "pointer", "words"),
+    [
+        ([500] * 9, {}, "/attention", "may take 4,545,000 weights .* at most 4,194,304: set it to false"),
+        ([500] * 9, {"longest": 900, "beam_size": 1}, None, ""),
+        ([500] * 9, {"attention": False}, None, ""),
+        ([500] * 9, {"longest": 2_000}, "/attention", "may take 9,000,000 weights"),
+        ([30] * 1_024, {"n_best": 5}, None, ""),
+        ([500] * 1_024, {"n_best": 5, "attention": False}, "/n_best", "may make 5,171,200 tokens .* at most 4,194,304"),
+    ],
+)
+def test_answers_are_bounded_before_anything_is_searched(
+    sentences: list[int], options: dict[str, Any], pointer: str | None, words: str
+) -> None:
+    """By the longest that translations may get; with the remedy."""
+    served = Served(vocabulary="word")
+    request = TranslateRequest.parse({"sentences": ["Hund " * count for count in sentences], **options})
+    if pointer is None:
+        assert isinstance(next(TASK.verbs["translate"].codec(served.model, request)), Call)
+        return
+    with pytest.raises(ValidationFailed, match=words) as refused:
+        next(TASK.verbs["translate"].codec(served.model, request))
+    assert refused.value.errors[0].pointer == pointer
+    without = Served(vocabulary="word", attention="none")
+    if pointer == "/attention":
+        assert isinstance(next(TASK.verbs["translate"].codec(without.model, request)), Call)
+
+
+def test_attention_of_scores_is_bounded() -> None:
+    """Before anything is read."""
+    served, pair = Served(vocabulary="word"), {"source": "Hund " * 500, "target": "dog " * 499}
+    codec = TASK.verbs["score"].codec(served.model, ScoreRequest.parse({"pairs": [pair] * 17, "attention": True}))
+    with pytest.raises(ValidationFailed, match=r"/attention: may take 4,250,000 weights .* or send fewer pairs"):
+        next(codec)
+    codec = TASK.verbs["score"].codec(served.model, ScoreRequest.parse({"pairs": [pair] * 17}))
+    assert isinstance(next(codec), Call)
 
 
 def test_pairs_too_long_to_be_served_do_not_end_an_evaluation() -> None:
