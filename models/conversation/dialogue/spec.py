@@ -12,6 +12,7 @@ from models.contract.spec import FamilySpec
 from models.contract.training import TrainingOptions
 from models.seq2seq.options import MOST_WIDE, Seq2SeqConfig, Seq2SeqTraining, check
 from models.seq2seq.parts import OPTIONAL, PARTS
+from models.seq2seq.sizes import check_size
 
 
 class DialogueConfig(Seq2SeqConfig):
@@ -50,6 +51,7 @@ def _check(config: Options, training: TrainingOptions, meta: Mapping[str, object
     del training, meta
     assert isinstance(config, DialogueConfig)
     check(config)
+    check_size(config)
 
 
 SPEC = FamilySpec(

@@ -9,6 +9,7 @@ from models.contract.spec import FamilySpec
 from models.contract.training import TrainingOptions
 from models.seq2seq.options import Seq2SeqConfig, Seq2SeqTraining, check
 from models.seq2seq.parts import OPTIONAL, PARTS
+from models.seq2seq.sizes import check_size
 
 
 class EncoderDecoderConfig(Seq2SeqConfig):
@@ -23,6 +24,7 @@ def _check(config: Options, training: TrainingOptions, meta: Mapping[str, object
     del training, meta
     assert isinstance(config, EncoderDecoderConfig)
     check(config)
+    check_size(config)
 
 
 SPEC = FamilySpec(
