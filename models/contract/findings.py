@@ -12,6 +12,15 @@ MOST_ERRORS = 50
 """Errors of one request that are told; whoever mends these sees the next."""
 
 
+class FieldMisfit(ValueError):
+    """What a validator of a whole record says of the one ``field`` that does not go with the others."""
+
+    def __init__(self, field: str, detail: str) -> None:
+        """Keep the name of the field, and the sentence about it."""
+        super().__init__(detail)
+        self.field = field
+
+
 def validation_error(issues: Iterable[Mapping[str, object]], prefix: str = "") -> ValidationFailed:
     """Return pydantic's findings as one error with JSON pointers.
 
@@ -20,16 +29,29 @@ def validation_error(issues: Iterable[Mapping[str, object]], prefix: str = "") -
         prefix: pointer of the validated value inside the request, such as ``/config``.
     """
     errors: list[FieldError] = []
-    for issue in islice(issues, MOST_ERRORS):
-        location = issue.get("loc", ())
-        steps = cast("tuple[object, ...]", location) if isinstance(location, tuple) else ()
+    found = [(_steps(issue), issue) for issue in islice(issues, MOST_ERRORS)]
+    for steps, issue in found:
+        # Of a list with wrong elements pydantic counts the right ones only, and says that it is too short.
+        if issue.get("type") == "too_short" and any(steps == inner[: len(steps)] != inner for inner, _ in found):
+            continue
         pointer = prefix + "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in steps)
         message = str(issue.get("msg", "invalid"))
         if issue.get("type") == "extra_forbidden":
             message = "this option does not exist here; remove it or check its spelling"
+        cause = cast("Mapping[str, object]", issue.get("ctx") or {}).get("error")
+        if isinstance(cause, ValueError):
+            message = str(cause)
+        if isinstance(cause, FieldMisfit):
+            pointer += f"/{cause.field}"
         errors.append(FieldError(pointer, message))
     detail = "; ".join(f"{item.pointer or '/'}: {item.detail}" for item in errors[:5])
     return ValidationFailed(detail, errors)
+
+
+def _steps(issue: Mapping[str, object]) -> tuple[object, ...]:
+    """Return where in a value an issue is."""
+    location = issue.get("loc", ())
+    return cast("tuple[object, ...]", location) if isinstance(location, tuple) else ()
 
 
 def error_of(problem: Mapping[str, object]) -> LecternError:

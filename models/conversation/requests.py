@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints, model_validator
 
 from models.contract.config import Options
+from models.contract.findings import FieldMisfit
 from models.data.kinds.dialogues import LONGEST_TURN
 from models.seq2seq.options import MOST_WIDE
 
@@ -51,19 +52,18 @@ class ReplyRequest(Options):
     @model_validator(mode="after")
     def _goes_together(self) -> ReplyRequest:
         if self.temperature is None:
-            wrong = [name for name in ("top_k", "seed") if getattr(self, name) is not None]
-            if wrong:
-                message = f"{wrong[0]} is for draws: send a temperature too, or leave it out"
-                raise ValueError(message)
+            for name in ("top_k", "seed"):
+                if getattr(self, name) is not None:
+                    raise FieldMisfit(name, "is for draws: send a temperature too, or leave it out")
         elif self.beam_size is not None or self.n_best > 1:
-            message = "temperature draws one reply, and beam_size and n_best search: send either"
-            raise ValueError(message)
+            name = "n_best" if self.beam_size is None else "beam_size"
+            raise FieldMisfit(name, "is for search, and temperature draws one reply: leave one of them out")
         if self.stream and self.temperature is None and self.beam != 1:
-            message = "stream is for draws and greedy search: set beam_size to 1, or send a temperature"
-            raise ValueError(message)
+            detail = f"is {self.beam}, and stream is for draws and greedy search: set it to 1, or send a temperature"
+            raise FieldMisfit("beam_size", detail)
         if self.n_best > self.beam:
-            message = f"n_best is {self.n_best}, and beam_size {self.beam}: ask for at most as many as the beam is wide"
-            raise ValueError(message)
+            detail = f"is {self.n_best}, and beam_size {self.beam}: ask for at most as many as the beam is wide"
+            raise FieldMisfit("n_best", detail)
         return self
 
     @property

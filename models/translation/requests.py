@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints, model_validator
 
 from models.contract.config import Options
+from models.contract.findings import FieldMisfit
 from models.seq2seq.options import MOST_WIDE
 
 MOST_SENTENCES = 1_024
@@ -60,14 +61,13 @@ class TranslateRequest(Options):
     @model_validator(mode="after")
     def _goes_together(self) -> TranslateRequest:
         if self.stream and self.beam != 1:
-            message = "stream is for greedy search: set beam_size to 1, or leave it out"
-            raise ValueError(message)
+            detail = f"is {self.beam}, and stream is for greedy search: set it to 1, or leave it out"
+            raise FieldMisfit("beam_size", detail)
         if self.stream and len(self.sentences) != 1:
-            message = f"stream is for one sentence, and there are {len(self.sentences)}"
-            raise ValueError(message)
+            raise FieldMisfit("sentences", f"are {len(self.sentences)}, and stream is for one: send one at a time")
         if self.n_best > self.beam:
-            message = f"n_best is {self.n_best}, and beam_size {self.beam}: ask for at most as many as the beam is wide"
-            raise ValueError(message)
+            detail = f"is {self.n_best}, and beam_size {self.beam}: ask for at most as many as the beam is wide"
+            raise FieldMisfit("n_best", detail)
         return self
 
     @property

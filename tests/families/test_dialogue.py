@@ -212,21 +212,26 @@ def test_what_the_model_cannot_do_is_refused(served: Served, request_: dict[str,
 
 
 @pytest.mark.parametrize(
-    "body",
+    ("body", "field"),
     [
-        {"turns": []},
-        {"turns": ["a"], "beam_size": 10_000},
-        {"turns": ["a"], "temperature": 1.0, "beam_size": 2},
-        {"turns": ["a"], "seed": 1},
-        {"turns": ["a"], "stream": True, "beam_size": 2},
-        {"turns": ["a"], "n_best": 6},
-        {"turns": ["a"] * 1_001},
+        ({"turns": []}, "turns"),
+        ({"beam_size": 10_000}, "beam_size"),
+        ({"temperature": 1.0, "beam_size": 2}, "beam_size"),
+        ({"temperature": 1.0, "n_best": 2}, "n_best"),
+        ({"seed": 1}, "seed"),
+        ({"top_k": 3}, "top_k"),
+        ({"stream": True, "beam_size": 2}, "beam_size"),
+        ({"n_best": 6}, "n_best"),
+        ({"turns": ["a"] * 1_001}, "turns"),
+        ({"turns": [1]}, "turns/0"),
     ],
 )
-def test_requests_that_contradict_themselves_are_refused(body: dict[str, Any]) -> None:
-    """An empty conversation, a beam beyond all models, draws and search at once."""
-    with pytest.raises(ValidationFailed):
-        ReplyRequest.parse(body)
+def test_requests_that_contradict_themselves_are_refused(body: dict[str, Any], field: str) -> None:
+    """An empty conversation, a beam beyond all models, draws and search at once; the field is named, alone."""
+    with pytest.raises(ValidationFailed) as refused:
+        ReplyRequest.parse({"turns": ["a"], **body})
+    assert [item.pointer for item in refused.value.errors] == [f"/{field}"]
+    assert "Value error" not in refused.value.detail
 
 
 def test_distinct_counts_different_ngrams() -> None:

@@ -116,9 +116,9 @@ def _check_refusals(stack: StackClient) -> None:
         ({"sentences": ["house " * 10_000]}, "/sentences/0", "at most"),
         ({"sentences": ["the house"], "beam_size": 10_000}, "/beam_size", "64"),
         ({"sentences": ["the house"], "beam_size": 20}, "/beam_size", "16"),
-        ({"sentences": ["the house"], "beam_size": 2, "n_best": 3}, "", "n_best is 3"),
+        ({"sentences": ["the house"], "beam_size": 2, "n_best": 3}, "/n_best", "is 3, and beam_size 2"),
         ({"sentences": ["日本"]}, "/sentences/0", "no character"),
-        ({"sentences": ["a", "b"], "stream": True}, "", "one sentence"),
+        ({"sentences": ["a", "b"], "stream": True}, "/sentences", "stream is for one"),
     ]
     for body, pointer, detail in wrong:
         with pytest.raises(ClientError) as refused:

@@ -250,8 +250,8 @@ def test_pairs_too_long_to_be_served_do_not_end_an_evaluation() -> None:
     [
         ({"beam_size": 10_000}, "64"),
         ({"beam_size": 9}, "searches 8 hypotheses at most"),
-        ({"beam_size": 2, "n_best": 3}, "n_best is 3"),
-        ({"stream": True, "beam_size": 2}, "greedy"),
+        ({"beam_size": 2, "n_best": 3}, "/n_best: is 3, and beam_size 2"),
+        ({"stream": True, "beam_size": 2}, "/beam_size: is 2, and stream is for greedy search"),
         ({"length_penalty": -1}, "greater than or equal to 0"),
     ],
 )
