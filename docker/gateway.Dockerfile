@@ -21,14 +21,16 @@ COPY README.md LICENSE ./
 COPY app app
 COPY models models
 COPY workers workers
-# Left out of the image: pip, other people's tests, the C library that onnxruntime's Python module holds a second
-# time, and the bytecode of what a gateway does not load. Together that is a third of it.
+# Left out of the image: pip, other people's tests and C++ sources, the C library that onnxruntime's Python module holds
+# a second time, what tokenizers would download vocabularies with, and the bytecode of what a gateway does not load.
+# Together that is a third of it.
 RUN pip install --quiet --no-cache-dir --no-compile --no-deps . \
-    && pip uninstall --quiet --yes pip setuptools \
+    && pip uninstall --quiet --yes huggingface-hub hf-xet fsspec filelock httpx2 httpcore2 truststore tqdm pip setuptools \
     && find /opt/lectern -type d -name tests -prune -exec rm -r {} + \
+    && find /opt/lectern -name 'simdjson.*' -type f -delete \
     && rm /opt/lectern/lib/python3.*/site-packages/onnxruntime/capi/libonnxruntime.so.* \
     && python -m compileall -q /opt/lectern/lib/python3.*/site-packages/app /opt/lectern/lib/python3.*/site-packages/models \
-    && python -P -c "import app.cli.main, app.main, onnxruntime, rich.table, uvicorn, uvloop, \
+    && python -P -c "import app.cli.main, app.main, onnxruntime, rich.table, simdjson, tokenizers, uvicorn, uvloop, \
 uvicorn.lifespan.on, uvicorn.protocols.http.httptools_impl; from PIL import Image; Image.init()"
 
 FROM tools AS packages-torchscript
