@@ -52,8 +52,8 @@ def stream(model: ServedModel, request: ReplyRequest) -> StreamCodec:
         seed = secrets.randbits(SEED_BITS) if request.seed is None else request.seed
         choice = Drawn(request.temperature, request.top_k, seed)
 
-    def told(indices: Array, attention: Array | None) -> str:
-        return written(languages, sentence, indices, attention, {}, copies=False).text
+    def told(indices: Array, looked: Array | None) -> str:
+        return written(languages, sentence, indices, looked, {}, copies=False).text
 
     spells = languages.letters is not None
     hypothesis = yield from target_told(sentence.source, _search(model, request), told, choice, spells=spells)

@@ -9,7 +9,7 @@ where |Y| counts the end.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -40,6 +40,8 @@ class Search:
         longest: most tokens of a target, by the number of tokens of its source.
         unknown: whether a target may hold the unknown token, which then is spelt, copied or shown as such.
         barred: further tokens that no target may hold.
+        attention: whether all that the best hypothesis looked at is kept.
+        returned: most hypotheses of a source that are returned; all of its beam if None.
     """
 
     beam: int
@@ -48,6 +50,8 @@ class Search:
     longest: tuple[float, int] = (2.0, 10)
     unknown: bool = True
     barred: tuple[int, ...] = ()
+    attention: bool = False
+    returned: int | None = None
 
     def limit(self, source: int) -> int:
         """Return the most tokens of a target, its end not counted."""
@@ -63,9 +67,11 @@ class Hypothesis:
         indices: (target,) int64, without the end.
         log_probability: in nats, that of the end included.
         score: by which hypotheses are ranked.
-        attention: (target, source) in the order in which the source was read; None without attention.
+        attention: (target, source) in the order in which the source was read; None where it is not kept.
         ended: whether it ends by itself, or was ended at the limit.
-        spelling: (target, spelling), from which unknown words are spelt; None where none is.
+        spelling: (unknown tokens, spelling), from which these words are spelt; None where none is.
+        looked: (target,) int64, the place in the source, as it was read, that a token looked at most; None without
+            attention.
     """
 
     indices: Array
@@ -74,6 +80,7 @@ class Hypothesis:
     attention: Array | None
     ended: bool
     spelling: Array | None = None
+    looked: Array | None = None
 
 
 def length_penalty(length: int, alpha: float) -> float:
@@ -100,7 +107,8 @@ def beam_search(sources: Sequence[Source], search: Search) -> Running[list[list[
             taken = yield from step(beams.rows, beams.last, np.full(len(beams.last), END_INDEX))
             beams.extend(taken)
         for number, finished in zip(chosen, beams.finished, strict=True):
-            found[number] = sorted(finished, key=lambda hypothesis: -hypothesis.score)
+            best, *others = sorted(finished, key=lambda hypothesis: -hypothesis.score)[: search.returned]
+            found[number] = [best, *(replace(other, attention=None) for other in others)]
     return found
 
 
@@ -129,8 +137,12 @@ class _Beams:
         self._owners = np.arange(count)
         self._totals = np.zeros(count)
         self._tokens = np.zeros((count, 0), np.int64)
+        self._covered: Array | None = None
+        """(rows, source), the attention that each source token got in all."""
+        self._looked: list[Array] = []
+        """By step (rows,), the source token that was looked at most."""
         self._attention: list[Array] = []
-        """By step (rows, source)."""
+        """By step (rows, source), if it is kept."""
         self._spelling: list[Array] = []
         """By step (rows, spelling)."""
         self._parents: list[Array] = []
@@ -147,7 +159,10 @@ class _Beams:
         wide = min(self._search.beam + BARRED, likeliest.shape[1])
         totals = self._totals[:, None] + likeliest[:, :wide]
         if taken.attention is not None:
-            self._attention.append(taken.attention)
+            self._covered = taken.attention if self._covered is None else self._covered + taken.attention
+            self._looked.append(taken.attention.argmax(axis=1))
+            if self._search.attention:
+                self._attention.append(taken.attention)
         if taken.spelling is not None:
             self._spelling.append(taken.spelling)
         parents: list[int] = []
@@ -190,20 +205,23 @@ class _Beams:
         self._totals = totals[parents, ranks]
         self._tokens = np.concatenate([self._tokens[parents], tokens[:, None]], axis=1)
         self._parents.append(parents)
+        if self._covered is not None and not same:
+            self._covered = self._covered[parents]
         self._owners = self._owners[parents]
 
     def _finish(self, source: int, row: int, total: float, *, ended: bool) -> None:
-        indices = self._tokens[row]
-        length = self._lengths[source]
-        attention: Array | None = None
+        indices, length = self._tokens[row], self._lengths[source]
         penalty = 0.0
-        if self._attention:
-            looked = self._traced(self._attention, row)[:, :length]  # (steps, source)
-            attention = looked[: len(indices)]
-            penalty = coverage_penalty(looked.sum(axis=0), self._search.coverage_penalty)
+        if self._covered is not None:
+            penalty = coverage_penalty(self._covered[row, :length], self._search.coverage_penalty)
         score = total / length_penalty(len(indices) + 1, self._search.length_penalty) + penalty
-        spelling = self._traced(self._spelling, row)[: len(indices)] if self._spelling else None
-        self.finished[source].append(Hypothesis(indices, total, score, attention, ended, spelling))
+        looked, attention, spelling = (
+            self._traced(steps, row)[: len(indices)] if steps else None
+            for steps in (self._looked, self._attention, self._spelling)
+        )
+        attention = None if attention is None else attention[:, :length]
+        spelling = None if spelling is None else spelling[indices == UNKNOWN]
+        self.finished[source].append(Hypothesis(indices, total, score, attention, ended, spelling, looked))
 
     def _traced(self, steps: Sequence[Array], row: int) -> Array:
         """Return what the hypothesis at ``row`` of the last of ``steps`` (rows, …) had at each of them (steps, …)."""

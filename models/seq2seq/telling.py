@@ -14,7 +14,7 @@ from models.seq2seq.beam import Hypothesis, Search, allowed, coverage_penalty, l
 from models.seq2seq.running import ResultT, Rows, Running, Source, read, step
 
 Told = Callable[[Array, "Array | None"], str]
-"""Returns what can be told of a target's indices so far (target,) and their attention (target, source)."""
+"""Returns what can be told of a target's indices so far (target,) and of where each looked most (target,)."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,16 @@ def target_told(
     rows = yield from driven(read([source]))
     length, total, said = len(source), 0.0, ""
     last, indices, ended = np.array([END_INDEX]), np.zeros(0, np.int64), False
-    attention, spelling = list[Array](), list[Array]()
+    attention, spelling, looked = list[Array](), list[Array](), list[int]()
+    covered: Array | None = None
     while True:
         taken = yield from driven(step(rows, last, np.array([END_INDEX])))
         if taken.attention is not None:
-            attention.append(taken.attention[0, :length])
+            weights = taken.attention[0, :length]
+            covered = weights if covered is None else covered + weights
+            looked.append(int(weights.argmax()))
+            if search.attention:
+                attention.append(weights)
         if taken.spelling is not None:
             spelling.append(taken.spelling[0])
         if len(indices) >= search.limit(length):
@@ -72,15 +77,16 @@ def target_told(
         indices, rows = np.append(indices, last), Rows(taken.state, rows.memory, rows.lengths)
         if spells and bool((indices == UNKNOWN).any()):
             continue
-        text = told(indices, np.stack(attention) if attention else None)
+        text = told(indices, np.array(looked) if looked else None)
         if len(text) > len(said):
             yield Piece({"text": text[len(said) :]})
             said = text
-    looked = np.stack(attention) if attention else None
-    penalty = 0.0 if looked is None else coverage_penalty(looked.sum(axis=0), search.coverage_penalty)
+    penalty = 0.0 if covered is None else coverage_penalty(covered, search.coverage_penalty)
     score = total / length_penalty(len(indices) + 1, search.length_penalty) + penalty
-    states = np.stack(spelling)[: len(indices)] if spelling else None
-    return Hypothesis(indices, total, score, None if looked is None else looked[: len(indices)], ended, states)
+    states = np.stack(spelling)[: len(indices)][indices == UNKNOWN] if spelling else None
+    kept = np.stack(attention)[: len(indices)] if attention else None
+    places = np.array(looked[: len(indices)], np.int64) if looked else None
+    return Hypothesis(indices, total, score, kept, ended, states, places)
 
 
 def driven(running: Running[ResultT]) -> Generator[Call | Piece, Arrays | None, ResultT]:

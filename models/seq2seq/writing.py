@@ -41,14 +41,12 @@ class Written:
     Attributes:
         text: of its tokens.
         tokens: as they are joined.
-        attention: (target, source) with the source as it was written; None without attention.
         copied: which tokens were unknown and taken from the source.
         spelt: which were unknown and spelt letter by letter.
     """
 
     text: str
     tokens: Sequence[str]
-    attention: Array | None
     copied: Sequence[int]
     spelt: Sequence[int]
 
@@ -68,7 +66,7 @@ def words_of(languages: Languages, hypotheses: Sequence[Hypothesis]) -> Running[
         for place in np.flatnonzero(hypothesis.indices == UNKNOWN).tolist()
     ]
     if places:
-        states = np.stack([cast("Array", hypotheses[number].spelling)[place] for number, place in places])
+        states = np.concatenate([cast("Array", hypothesis.spelling) for hypothesis in hypotheses])
         words = yield from spelt(states, LONGEST_WORD)
         for (number, place), letters in zip(places, words, strict=True):
             found[number][place] = languages.word(letters)
@@ -79,16 +77,15 @@ def written(
     languages: Languages,
     sentence: Sentence,
     indices: Array,
-    attention: Array | None,
+    looked: Array | None,
     words: Words,
     *,
     copies: bool,
 ) -> Written:
-    """Return the text of a target (target,) int64 with its attention (target, source) in the order of reading.
+    """Return the text of a target (target,) int64, each of which ``looked`` (target,) most at a place as it was read.
 
     Unknown tokens are spelt as ``words`` say, else copied from where they looked most if ``copies``.
     """
-    looked = attention[:, ::-1] if attention is not None and languages.reverse_source else attention
     tokens = [languages.target.token(index) for index in cast("list[int]", indices.tolist())]
     copied: list[int] = []
     for place, word in words.items():
@@ -96,5 +93,13 @@ def written(
     if copies and looked is not None:
         copied = [place for place in np.flatnonzero(indices == UNKNOWN).tolist() if place not in words]
         for place in copied:
-            tokens[place] = sentence.tokens[int(looked[place].argmax())]
-    return Written(languages.target.text(tokens), tokens, looked, copied, sorted(words))
+            read = int(looked[place])
+            tokens[place] = sentence.tokens[-1 - read if languages.reverse_source else read]
+    return Written(languages.target.text(tokens), tokens, copied, sorted(words))
+
+
+def turned(languages: Languages, attention: Array | None) -> Array | None:
+    """Return attention (target, source) in the order of reading with the source as it was written."""
+    if attention is None:
+        return None
+    return np.ascontiguousarray(attention[:, ::-1] if languages.reverse_source else attention, np.float32)

@@ -11,9 +11,9 @@ from models.data.texts.segmentation import END, END_INDEX
 from models.data.vocabulary import UNKNOWN
 from models.seq2seq.forced import Forced, forced
 from models.seq2seq.languages import Languages
-from models.seq2seq.writing import Sentence
+from models.seq2seq.writing import Sentence, turned
 from models.translation.requests import ScoreRequest
-from models.translation.translating import check_weights, contiguous, sentence_read, tokens_of
+from models.translation.translating import check_weights, sentence_read, tokens_of
 
 
 def score(model: ServedModel, request: ScoreRequest) -> Codec:
@@ -40,9 +40,6 @@ def score(model: ServedModel, request: ScoreRequest) -> Codec:
 
 def _scored(languages: Languages, source: Sentence, target: list[str], found: Forced) -> Prediction:
     total = float(found.log_probabilities.sum())
-    looked = found.attention
-    if looked is not None and languages.reverse_source:
-        looked = looked[:, ::-1]
     return {
         "log_probability": total,
         "tokens": len(found.log_probabilities),
@@ -50,5 +47,5 @@ def _scored(languages: Languages, source: Sentence, target: list[str], found: Fo
         "unknown": int((languages.target.indices(target) == UNKNOWN).sum()),
         "source_tokens": [languages.source.shown(token) for token in source.tokens],
         "target_tokens": [*(languages.target.shown(token) for token in target), END],
-        "attention": contiguous(looked),
+        "attention": turned(languages, found.attention),
     }

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
-import numpy as np
-
 from models.contract.errors import ValidationFailed
 from models.contract.task import Array, Codec, Piece, Prediction, ServedModel, StreamCodec
 from models.data.texts.pairs import LONGEST_SENTENCE
@@ -14,7 +12,7 @@ from models.data.texts.segmentation import SPACE, Segmentation
 from models.seq2seq.beam import Hypothesis, Search, beam_search
 from models.seq2seq.languages import Languages
 from models.seq2seq.telling import Likeliest, driven, target_told
-from models.seq2seq.writing import Sentence, Words, Written, words_of, written
+from models.seq2seq.writing import Sentence, Words, Written, turned, words_of, written
 from models.translation.requests import MOST_ALTERNATIVE_TOKENS, MOST_TOKENS, MOST_WEIGHTS, TranslateRequest
 
 
@@ -37,7 +35,6 @@ def translate(model: ServedModel, request: TranslateRequest) -> Codec:
             errors[position] = error
     check_size(model, request, sentences.values())
     beams = yield from beam_search([sentence.source for sentence in sentences.values()], search_of(request))
-    beams = [beam[: request.n_best] for beam in beams]
     words = iter((yield from words_of(languages, [hypothesis for beam in beams for hypothesis in beam])))
     found = {
         position: _translated(languages, sentence, beam, [next(words) for _ in beam], request)
@@ -58,15 +55,15 @@ def stream(model: ServedModel, request: TranslateRequest) -> StreamCodec:
     sentence = sentence_of(languages, request.sentences[0], "/sentences/0")
     check_size(model, request, [sentence])
 
-    def told(indices: Array, attention: Array | None) -> str:
-        return written(languages, sentence, indices, attention, {}, copies=request.copy_unknown).text
+    def told(indices: Array, looked: Array | None) -> str:
+        return written(languages, sentence, indices, looked, {}, copies=request.copy_unknown).text
 
     spells = languages.letters is not None
     hypothesis = yield from target_told(sentence.source, search_of(request), told, Likeliest(), spells=spells)
     words = yield from driven(words_of(languages, [hypothesis]))
     if words[0]:
         whole = _written(languages, sentence, hypothesis, words[0], request).text
-        said = told(hypothesis.indices[: min(words[0])], _first(hypothesis.attention, min(words[0])))
+        said = told(hypothesis.indices[: min(words[0])], _first(hypothesis.looked, min(words[0])))
         yield Piece({"text": whole[len(said) :]})
     return _translated(languages, sentence, [hypothesis], words, request)
 
@@ -74,7 +71,14 @@ def stream(model: ServedModel, request: TranslateRequest) -> StreamCodec:
 def search_of(request: TranslateRequest) -> Search:
     """Return how the request wants to search."""
     longest = (2.0, 10) if request.longest is None else (0.0, request.longest)
-    return Search(request.beam, request.length_penalty, request.coverage_penalty, longest)
+    return Search(
+        request.beam,
+        request.length_penalty,
+        request.coverage_penalty,
+        longest,
+        attention=request.attention,
+        returned=request.n_best,
+    )
 
 
 def check_beam(model: ServedModel, beam: int) -> None:
@@ -184,7 +188,7 @@ def _translated(
         "log_probability": best.log_probability,
         "source_tokens": [languages.source.shown(token) for token in sentence.tokens],
         "target_tokens": [languages.target.shown(token) for token in target.tokens],
-        "attention": contiguous(target.attention) if request.attention else None,
+        "attention": turned(languages, best.attention),
         "copied": target.copied,
         "spelt": target.spelt,
         "unknown": sentence.unknown,
@@ -198,7 +202,7 @@ def _translated(
 def _written(
     languages: Languages, sentence: Sentence, hypothesis: Hypothesis, words: Words, request: TranslateRequest
 ) -> Written:
-    return written(languages, sentence, hypothesis.indices, hypothesis.attention, words, copies=request.copy_unknown)
+    return written(languages, sentence, hypothesis.indices, hypothesis.looked, words, copies=request.copy_unknown)
 
 
 def _alternative(languages: Languages, hypothesis: Hypothesis, target: Written) -> Mapping[str, object]:
@@ -210,13 +214,8 @@ def _alternative(languages: Languages, hypothesis: Hypothesis, target: Written) 
     }
 
 
-def contiguous(attention: Array | None) -> Array | None:
-    """Return the array as JSON is written of it."""
-    return None if attention is None else np.ascontiguousarray(attention, np.float32)
-
-
-def _first(attention: Array | None, count: int) -> Array | None:
-    return None if attention is None else attention[:count]
+def _first(looked: Array | None, count: int) -> Array | None:
+    return None if looked is None else looked[:count]
 
 
 def _failed(error: ValidationFailed) -> Prediction:

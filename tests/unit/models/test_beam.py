@@ -180,7 +180,7 @@ def test_penalties_are_those_of_the_paper() -> None:
 def test_what_is_uncovered_is_ranked_lower() -> None:
     """Equal attention everywhere: long targets cover more, so a heavy β favours them."""
     sources = [Source(np.array([3, 3, 3, 3, 3, 3]))]
-    plain, covered = (World().search(sources, Search(20, 0.0, beta))[0] for beta in (0.0, 5.0))
+    plain, covered = (World().search(sources, Search(20, 0.0, beta, attention=True))[0] for beta in (0.0, 5.0))
     assert len(covered[0].indices) > len(plain[0].indices)
     looked = covered[0].attention
     assert looked is not None
@@ -270,8 +270,8 @@ def test_attention_is_that_of_the_hypothesis_itself() -> None:
     for beam in World(points=True).search(sources, Search(6)):
         for item in beam:
             before = [END_INDEX, *item.indices.tolist()][: len(item.indices)]
-            assert item.attention is not None
-            assert item.attention.argmax(axis=1).tolist() == [token % 6 for token in before]
+            assert item.looked is not None
+            assert item.looked.tolist() == [token % 6 for token in before]
 
 
 def test_long_sources_are_searched_a_few_at_a_time() -> None:
@@ -280,3 +280,45 @@ def test_long_sources_are_searched_a_few_at_a_time() -> None:
     found = world.search([Source(np.array([3] * 2_000))] * 5, Search(4, longest=(0.0, 2)))
     assert len(world.shapes) == 3
     assert [item.indices.tolist() for item in found[0]] == [item.indices.tolist() for item in found[4]]
+
+
+def test_attention_is_kept_of_the_best_alone_and_where_it_is_asked_for() -> None:
+    """Of thousands of hypotheses it would be gigabytes; what they looked at most is a number a token."""
+    plain, kept = (World().search(SOURCES, Search(3, 0.6, 0.2, attention=asked)) for asked in (False, True))
+    assert not any(item.attention is not None for beam in plain for item in beam)
+    for source, beam, same in zip(SOURCES, kept, plain, strict=True):
+        best, *others = beam
+        assert best.attention is not None
+        assert best.attention.shape == (len(best.indices), len(source))
+        assert not any(item.attention is not None for item in others)
+        assert [item.score for item in beam] == [item.score for item in same]
+    few = World().search(SOURCES, Search(3, 0.6, 0.2, returned=2))
+    assert [[item.score for item in beam] for beam in few] == [[item.score for item in beam[:2]] for beam in plain]
+
+
+class Counted(np.ndarray[Any, np.dtype[Any]]):
+    """An array that counts what is taken out of it."""
+
+    taken = 0
+
+    def __getitem__(self, key: Any) -> Any:  # noqa: ANN401 - as numpy's
+        found = super().__getitem__(key)
+        Counted.taken += np.size(found)
+        return found
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_what_was_looked_at_is_not_copied_at_every_step(asked: bool) -> None:  # noqa: FBT001 - a parameter
+    """The work of a search grows with the length of its targets, not with its square."""
+    world, run, steps = World(), World.run, 400
+    world.table[:, :, END_INDEX] = -50
+
+    def counted(part: str, arrays: Arrays) -> dict[str, Array]:
+        found = run(world, part, arrays)
+        return found | ({"attention": found["attention"].view(Counted)} if "attention" in found else {})
+
+    world.run = counted
+    Counted.taken = 0
+    (beam,) = world.search([Source(np.array([3] * 16))], Search(4, 0.6, 0.2, (0.0, steps), attention=asked))
+    assert len(beam[0].indices) == steps
+    assert Counted.taken <= 5 * steps * len(beam) * 16
