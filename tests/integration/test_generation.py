@@ -86,6 +86,23 @@ def test_digits_are_encoded_drawn_and_walked_through(stack: StackClient, tmp_pat
 
 
 @pytest.mark.slow
+def test_shades_are_published_after_the_shortest_training(stack: StackClient) -> None:
+    """What the parts score is what the trained model does, however rough it is; no other task takes the name over."""
+    body: dict[str, Any] = {
+        "family": "vae",
+        "dataset": "digits",
+        "model": "shades",
+        "config": {"likelihood": "gaussian"},
+        "training": {"epochs": 3},
+    }
+    assert _trained(stack, body)["metrics"]["test"]["reconstruction"] > 0, "a density, of pixels that hardly vary"
+    with pytest.raises(ClientError, match="another model name") as refused:
+        stack.submit({"family": "mlp", "dataset": "digits", "model": "shades"})
+    assert refused.value.status == 409
+    assert stack.submit({**body, "training": {"epochs": 1}}).model == "shades"
+
+
+@pytest.mark.slow
 def test_uploaded_factors_end_in_scores_beside_baselines(stack: StackClient, tmp_path: Path) -> None:
     """Bars at a row and a column: the card scores the code and four others; without factors the wish is refused."""
     factors = np.stack(np.unravel_index(np.arange(800) % 100, (10, 10)), axis=1)
