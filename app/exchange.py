@@ -28,7 +28,7 @@ from app.serving.endpoints import Endpoint
 from app.serving.oip import requests
 from app.serving.runs import Outputs
 from app.serving.tickets import ClientLeft, Ticket
-from app.shedding import Served, Shedding
+from app.shedding import Served, Shedding, refusal
 from app.telemetry import RequestTelemetry
 from models.contract.errors import LecternError, Overloaded
 
@@ -170,7 +170,7 @@ class Exchange:
                 raise too_many(endpoint.statistics)
             endpoint.admit()
         except Overloaded as error:
-            status, headers, content = _overloaded(error.detail)
+            status, headers, content = refusal(error.detail)
             self._answer(status, error.code, headers, content, complete=True)
         except Refused as refused:
             self._refuse(refused.error, refused.headers)
@@ -286,13 +286,6 @@ class Exchange:
 
     def _has_left(self) -> bool:
         return self.disconnected
-
-
-@lru_cache(1)
-def _overloaded(detail: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    """Return the answer to a request that is one too many: refusing must cost little."""
-    response = problems.response(Overloaded(detail), {"path": "/v2"})
-    return response.status_code, response.raw_headers, bytes(response.body)
 
 
 def _path(url: bytes) -> inference.Path | None:

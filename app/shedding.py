@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 PATIENCE_SECONDS = 0.1
 """So long turns may be long before anything is refused: a burst is no overload."""
 
-STATUS = 429
 TOLD = re.compile(
     rb"\r\n(content-length|connection|expect|transfer-encoding|upgrade|x-request-id)[ \t]*:[ \t]*([^\r\n]*)",
     re.IGNORECASE,
@@ -111,7 +110,7 @@ class Shedding:
         head, content = _answer(error.detail, tuple(connection.server_state.default_headers))
         connection.transport.write(b"%b%b\r\n\r\n%b" % (head, request_id.encode(), content))
         endpoint.answered(None, "infer", error.code, 0.0)
-        self._telemetry.answered(served.path.path, "POST", STATUS, 0.0)
+        self._telemetry.answered(served.path.path, "POST", refusal(error.detail)[0], 0.0)
         connection.on_response_complete()
         return True
 
@@ -134,10 +133,16 @@ def _whole(data: bytes) -> dict[bytes, bytes] | None:
     return found
 
 
+@lru_cache(1)
+def refusal(detail: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Return status, headers and body for a request that is one too many: refusing must cost little."""
+    response = problems.response(Overloaded(detail), {"path": "/v2"})
+    return response.status_code, response.raw_headers, bytes(response.body)
+
+
 @lru_cache(2)
 def _answer(detail: str, default: Headers) -> tuple[bytes, bytes]:
     """Return the answer up to the request's id, and its body."""
-    response = problems.response(Overloaded(detail), {"path": "/v2"})
-    headers = (*default, *response.raw_headers, (b"x-request-id", b""))
-    lines = b"\r\n".join(b"%b: %b" % header for header in headers)
-    return STATUS_LINE[response.status_code] + lines, bytes(response.body)
+    status, headers, content = refusal(detail)
+    lines = b"\r\n".join(b"%b: %b" % header for header in (*default, *headers, (b"x-request-id", b"")))
+    return STATUS_LINE[status] + lines, content
