@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints, model_validator
 from models.contract.config import Options
 from models.contract.findings import FieldMisfit
 from models.data.kinds.dialogues import LONGEST_TURN
+from models.seq2seq.asking import beam_of, check_n_best
 from models.seq2seq.options import MOST_WIDE
 
 MOST_TURNS = 1_000
@@ -16,7 +17,6 @@ MOST_EXCHANGES = 1_024
 MOST_TOKENS = {"word": 1_000, "character": 2_000}
 """Of the turns that are read together, and of a reply, in words or pieces of them and in characters."""
 
-DEFAULT_BEAM = 5
 
 Turn = Annotated[str, StringConstraints(max_length=LONGEST_TURN)]
 
@@ -61,15 +61,13 @@ class ReplyRequest(Options):
         if self.stream and self.temperature is None and self.beam != 1:
             detail = f"is {self.beam}, and stream is for draws and greedy search: set it to 1, or send a temperature"
             raise FieldMisfit("beam_size", detail)
-        if self.n_best > self.beam:
-            detail = f"is {self.n_best}, and beam_size {self.beam}: ask for at most as many as the beam is wide"
-            raise FieldMisfit("n_best", detail)
+        check_n_best(self.n_best, self.beam)
         return self
 
     @property
     def beam(self) -> int:
         """How wide the beam is."""
-        return self.beam_size or (1 if self.stream else DEFAULT_BEAM)
+        return beam_of(self.beam_size, stream=self.stream)
 
 
 class OtherReply(Options):

@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from models.contract.config import Options
 from models.contract.findings import FieldMisfit
+from models.seq2seq.asking import beam_of, check_n_best
 from models.seq2seq.options import MOST_WIDE
 
 MOST_SENTENCES = 1_024
@@ -21,7 +22,6 @@ JSON."""
 MOST_ALTERNATIVE_TOKENS = 2**22
 """Tokens of all translations of an answer with ``n_best``, as long as they may get."""
 
-DEFAULT_BEAM = 5
 
 Sentence = Annotated[str, StringConstraints(max_length=1_000_000)]
 
@@ -65,15 +65,13 @@ class TranslateRequest(Options):
             raise FieldMisfit("beam_size", detail)
         if self.stream and len(self.sentences) != 1:
             raise FieldMisfit("sentences", f"are {len(self.sentences)}, and stream is for one: send one at a time")
-        if self.n_best > self.beam:
-            detail = f"is {self.n_best}, and beam_size {self.beam}: ask for at most as many as the beam is wide"
-            raise FieldMisfit("n_best", detail)
+        check_n_best(self.n_best, self.beam)
         return self
 
     @property
     def beam(self) -> int:
         """How wide the beam is."""
-        return self.beam_size or (1 if self.stream else DEFAULT_BEAM)
+        return beam_of(self.beam_size, stream=self.stream)
 
 
 class Alternative(Options):

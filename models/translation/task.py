@@ -9,10 +9,10 @@ from typing import ClassVar, cast
 from models.contract.task import Evaluation, Prediction, Query, ServedModel, Split, Stream, Task, Verb
 from models.data.texts.segmentation import Segmentation
 from models.metrics.translations import bleu, chrf
+from models.seq2seq.asking import DEFAULT_BEAM
 from models.seq2seq.languages import Languages
 from models.translation.heat_map import PICTURE
 from models.translation.requests import (
-    DEFAULT_BEAM,
     Pair,
     ScoredPair,
     ScoreRequest,
