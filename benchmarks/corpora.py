@@ -47,13 +47,26 @@ def self_dialogue() -> dict[str, list[str]]:
 
 def upload(client: Client, name: str, splits: Mapping[str, Sequence[str]], options: Mapping[str, JsonValue]) -> None:
     """Upload lines as a text of that name, unless it is there already; nothing is set aside."""
+    upload_lines(
+        client,
+        name,
+        "text",
+        {f"{part}.txt": lines for part, lines in splits.items()},
+        {"validation_fraction": 0, **options},
+    )
+
+
+def upload_lines(
+    client: Client, name: str, kind: str, files: Mapping[str, Sequence[str]], options: Mapping[str, JsonValue]
+) -> None:
+    """Upload files of lines, each named after its part, as a dataset, unless it is there already."""
     if name in {dataset.name for dataset in client.datasets()}:
         return
     with tempfile.TemporaryDirectory() as folder:
-        files = {part: Path(folder) / f"{part}.txt" for part in splits}
-        for part, path in files.items():
-            path.write_text("".join(f"{line}\n" for line in splits[part]), encoding="utf-8")
-        client.add_dataset(name, "text", files, {"validation_fraction": 0, **options})
+        paths = {Path(file).stem: Path(folder) / file for file in files}
+        for path in paths.values():
+            path.write_text("".join(f"{line}\n" for line in files[path.name]), encoding="utf-8")
+        client.add_dataset(name, kind, paths, options)
 
 
 def counted(card: ModelCard, splits: Mapping[str, Sequence[str]], orders: Sequence[int]) -> dict[int, float]:

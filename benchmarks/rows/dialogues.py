@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -15,6 +13,7 @@ from pydantic import JsonValue
 from app.client import Client
 from app.schemas import ModelCard
 from benchmarks import corpora
+from benchmarks.corpora import upload_lines
 from benchmarks.ngrams import witten_bell
 from benchmarks.row import Cards, Check, Report, Row
 from models.contract.task import Split
@@ -38,14 +37,10 @@ class Dialogues(Row):
 
     def upload(self, client: Client) -> None:
         """Upload an eighth of the dialogues to train on, every twentieth for the test."""
-        if DATASET in {dataset.name for dataset in client.datasets()}:
-            return
-        with tempfile.TemporaryDirectory() as folder:
-            files: dict[str, Path] = {}
-            for split, rows in _dialogues().items():
-                files[split] = Path(folder) / f"{split}.jsonl"
-                files[split].write_bytes(b"".join(orjson.dumps(turns) + b"\n" for turns in rows))
-            client.add_dataset(DATASET, "dialogues", files, {"lowercase": True, "validation_fraction": 0.02})
+        files = {
+            f"{split}.jsonl": [orjson.dumps(turns).decode() for turns in rows] for split, rows in _dialogues().items()
+        }
+        upload_lines(client, DATASET, "dialogues", files, {"lowercase": True, "validation_fraction": 0.02})
 
     def variants(self) -> Mapping[str, Mapping[str, JsonValue]]:
         """Return the network with two turns of context, and with none."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 from pydantic import JsonValue
 
 from app.client import Client
 from benchmarks import translations
+from benchmarks.corpora import upload_lines
 from benchmarks.row import Cards, Check, Report, Row
 
 DATASET = "open-vocabulary"
@@ -35,14 +34,8 @@ class OpenVocabulary(Row):
 
     def upload(self, client: Client) -> None:
         """Upload the drawn sentences."""
-        if DATASET in {dataset.name for dataset in client.datasets()}:
-            return
-        with tempfile.TemporaryDirectory() as folder:
-            files: dict[str, Path] = {}
-            for split, rows in _world().items():
-                files[split] = Path(folder) / f"{split}.tsv"
-                files[split].write_text("".join(f"{row[0]}\t{row[1]}\n" for row in rows), encoding="utf-8")
-            client.add_dataset(DATASET, "parallel", files, {})
+        files = {f"{split}.tsv": [f"{row[0]}\t{row[1]}" for row in rows] for split, rows in _world().items()}
+        upload_lines(client, DATASET, "parallel", files, {})
 
     def variants(self) -> Mapping[str, Mapping[str, JsonValue]]:
         """Return a network for each kind of token."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 from pydantic import JsonValue
 
 from app.client import Client
 from benchmarks import translations
+from benchmarks.corpora import upload_lines
 from benchmarks.row import Cards, Check, Report, Row
 
 DATASET = "permutations"
@@ -27,14 +26,8 @@ class Permutations(Row):
 
     def upload(self, client: Client) -> None:
         """Upload the drawn sentences."""
-        if DATASET in {dataset.name for dataset in client.datasets()}:
-            return
-        with tempfile.TemporaryDirectory() as folder:
-            files: dict[str, Path] = {}
-            for split, pairs in _world().items():
-                files[split] = Path(folder) / f"{split}.tsv"
-                files[split].write_text("".join(f"{source}\t{target}\n" for source, target in pairs), encoding="utf-8")
-            client.add_dataset(DATASET, "parallel", files, {})
+        files = {f"{split}.tsv": ["\t".join(pair) for pair in pairs] for split, pairs in _world().items()}
+        upload_lines(client, DATASET, "parallel", files, {})
 
     def seeds_of(self, variant: str) -> tuple[int, ...]:
         """Return three seeds with attention, one without."""
