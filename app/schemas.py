@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, NotRequired, TypeVar
 
-from pydantic import BaseModel, Field, JsonValue, StrictInt, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictInt, TypeAdapter
 from typing_extensions import TypedDict
 
 from app.serving.oip import words
@@ -18,14 +18,20 @@ from models.contract.tensors import PartSignature
 Item = TypeVar("Item")
 
 
-class FieldProblem(BaseModel):
+class Answer(BaseModel):
+    """What routes answer; its validator is built when a route first answers it, not while the gateway is loaded."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
+class FieldProblem(Answer):
     """One wrong field."""
 
     pointer: str = Field(description="JSON pointer (RFC 6901) into the request.")
     detail: str
 
 
-class Problem(BaseModel):
+class Problem(Answer):
     """Why a request was refused (RFC 9457)."""
 
     type: str
@@ -44,7 +50,7 @@ class Page(BaseModel, Generic[Item]):
     next: str | None = Field(description="Pass it as `after` to read on; null at the end.")
 
 
-class Health(BaseModel):
+class Health(Answer):
     """Whether the process lives or takes requests, and what it depends on."""
 
     status: str
@@ -52,7 +58,7 @@ class Health(BaseModel):
     store: str | None = Field(default=None, description="Whether the artifact store answers: up or down.")
 
 
-class FamilyDescription(BaseModel):
+class FamilyDescription(Answer):
     """What a model family is and takes."""
 
     id: str
@@ -74,7 +80,7 @@ class FamilyDescription(BaseModel):
     verbs: list[str]
 
 
-class Preview(BaseModel):
+class Preview(Answer):
     """The first examples of a split."""
 
     dataset: str
@@ -82,7 +88,7 @@ class Preview(BaseModel):
     items: list[dict[str, JsonValue]]
 
 
-class Job(BaseModel):
+class Job(Answer):
     """A training job."""
 
     id: str
@@ -124,7 +130,7 @@ class ResumeRequest(Options):
     )
 
 
-class VersionSummary(BaseModel):
+class VersionSummary(Answer):
     """One version in the list of a model."""
 
     version: int
@@ -136,7 +142,7 @@ class VersionSummary(BaseModel):
     metrics: dict[str, dict[str, float]]
 
 
-class ModelSummary(BaseModel):
+class ModelSummary(Answer):
     """A model with its versions and aliases; task and family are those of the newest version."""
 
     name: str
@@ -167,7 +173,7 @@ class AliasName(Options):
     alias: Name
 
 
-class AliasAnswer(BaseModel):
+class AliasAnswer(Answer):
     """What an alias means now."""
 
     model: str
@@ -175,13 +181,13 @@ class AliasAnswer(BaseModel):
     version: int
 
 
-class OipError(BaseModel):
+class OipError(Answer):
     """Why a request under /v2 was refused."""
 
     error: str
 
 
-class OipServer(BaseModel):
+class OipServer(Answer):
     """The server as the Open Inference Protocol describes it."""
 
     name: str
@@ -189,13 +195,13 @@ class OipServer(BaseModel):
     extensions: list[str]
 
 
-class OipLive(BaseModel):
+class OipLive(Answer):
     """The process lives."""
 
     live: bool
 
 
-class OipReady(BaseModel):
+class OipReady(Answer):
     """Requests are taken."""
 
     ready: bool
@@ -207,7 +213,7 @@ class OipIndexRequest(Options):
     ready: bool = Field(default=False, description="Only those in memory.")
 
 
-class OipIndexEntry(BaseModel):
+class OipIndexEntry(Answer):
     """One version, and whether it is in memory."""
 
     name: str
@@ -216,13 +222,13 @@ class OipIndexEntry(BaseModel):
     reason: str
 
 
-class OipStatistics(BaseModel):
+class OipStatistics(Answer):
     """What versions have done since they were loaded."""
 
     model_stats: list[dict[str, Any]]
 
 
-class OipConfiguration(BaseModel):
+class OipConfiguration(Answer):
     """A version in the terms of Triton's model configuration."""
 
     name: str
@@ -236,14 +242,14 @@ class OipConfiguration(BaseModel):
     dynamic_batching: dict[str, Any]
 
 
-class OipModelReady(BaseModel):
+class OipModelReady(Answer):
     """A model answers."""
 
     name: str
     ready: bool
 
 
-class OipTensor(BaseModel):
+class OipTensor(Answer):
     """Name, datatype and shape of an input or output; -1 is an axis that may vary."""
 
     name: str
@@ -251,7 +257,7 @@ class OipTensor(BaseModel):
     shape: list[int]
 
 
-class OipModel(BaseModel):
+class OipModel(Answer):
     """A version as the protocol describes it: inputs and outputs of its first part."""
 
     name: str
@@ -342,7 +348,7 @@ class OipResult(OipTensor):
     parameters: dict[str, Any] = Field(default_factory=dict)
 
 
-class OipAnswer(BaseModel):
+class OipAnswer(Answer):
     """The outputs of one run."""
 
     model_name: str

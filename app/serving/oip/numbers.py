@@ -26,10 +26,10 @@ _own = threading.local()
 """A parser of each thread: one may not read again before what it read is gone."""
 
 
-def read(text: bytes) -> Mapping[str, object] | None:
-    """Return a JSON object with its one flat list ``data`` as an array of float64; None if it is not such a body.
+def split(text: bytes) -> tuple[bytes, Array] | None:
+    """Return a JSON text with null for its one flat list ``data``, and the list as float64; None if it has none such.
 
-    Whatever is wrong with a body is found by whoever reads it when this has returned None.
+    Whatever is wrong with the text is found by whoever reads it when this has returned None.
     """
     if not SHORTEST <= len(text) <= LONGEST or text.count(KEY) != 1 or ESCAPE in text:
         return None
@@ -39,12 +39,20 @@ def read(text: bytes) -> Mapping[str, object] | None:
         return None
     start = found.end() - 1
     try:
-        rest = json_text.parse(b"%bnull%b" % (text[:start], text[end + 1 :]))
         values = np.frombuffer(_numbers(text[start : end + 1]))
-    except (LecternError, ValueError):
+    except ValueError:
+        return None
+    return (b"%bnull%b" % (text[:start], text[end + 1 :]), values) if len(values) else None
+
+
+def joined(envelope: bytes, values: Array) -> Mapping[str, object] | None:
+    """Return the object whose text was split; None if the list is not the data of its one input, or it is no JSON."""
+    try:
+        rest = json_text.parse(envelope)
+    except LecternError:
         return None
     match rest:
-        case {"inputs": [{"data": None}]} if len(values):
+        case {"inputs": [{"data": None}]}:
             body = cast("dict[str, list[dict[str, Array]]]", rest)
             body["inputs"][0]["data"] = values
             return body

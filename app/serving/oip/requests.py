@@ -29,6 +29,7 @@ LARGEST_TIMEOUT_MICROSECONDS = 10**12
 LARGEST_SIZE = 2**48
 Parameters = Mapping[str, Any]
 _NONE: Parameters = {}
+_NO_BYTES = memoryview(b"")
 _validate = OIP_REQUEST.validator.validate_python
 PLANS = 64
 PLAN_BYTES = 2048
@@ -61,18 +62,18 @@ class Asked:
 
 @dataclass(slots=True)
 class _Tensor:
-    """One input whose values come as bytes."""
+    """One input; ``size`` is that of its bytes if its values come as such, else None."""
 
     name: str
     shape: Sequence[int]
     wanted: TensorSignature
-    size: int
+    size: int | None
     pointer: str
 
 
 @dataclass(slots=True)
 class _Plan:
-    """What a JSON object asks for, checked, if the values of all inputs come behind it."""
+    """What a JSON object asks for, checked, without the values of its inputs."""
 
     part: str
     tensors: list[_Tensor]
@@ -100,14 +101,15 @@ class _Part:
 class Reader:
     """Reads the requests to one version.
 
-    Clients that send tensors as bytes mostly send the same JSON before them, so what was found in it is kept.
+    Clients mostly send the same JSON around the values, so what was found in it is kept.
     """
 
     def __init__(self, loaded: LoadedModel, largest_elements: int) -> None:
         """Read for ``loaded``; ``largest_elements`` is the most of one tensor."""
         self._parts = {name: _Part.of(name, signature) for name, signature in loaded.served.signatures.items()}
         self._largest_elements = largest_elements
-        self._plans: dict[bytes, _Plan] = {}
+        self._before_bytes: dict[bytes, _Plan] = {}
+        self._around_list: dict[bytes, _Plan] = {}
         taken = (tensor for part in self._parts.values() for tensor in part.inputs.values())
         self._takes_floats = all(tensor.dtype.startswith("float") for tensor in taken)
 
@@ -120,15 +122,35 @@ class Reader:
         """
         started = time.perf_counter()
         if json_bytes is None:
-            return self._read(body, memoryview(b""), started)
+            split = numbers.split(body) if self._takes_floats else None
+            asked = None if split is None else self._read_list(*split, started)
+            return asked or self._read(body, _NO_BYTES, started)
         if json_bytes > len(body):
             raise MalformedBody(f"Inference-Header-Content-Length is {json_bytes}; the body has {len(body)} bytes.")
         text, tensors = body[:json_bytes], memoryview(body)[json_bytes:]
-        plan = self._plans.get(text)
-        return self._read(text, tensors, started) if plan is None else _planned(plan, tensors, started)
+        plan = self._before_bytes.get(text)
+        return self._read(text, tensors, started) if plan is None else _planned(plan, tensors, started, [])
+
+    def _read_list(self, envelope: bytes, values: Array, started: float) -> Asked | None:
+        """Return what ``envelope`` around ``values`` asks for; None if they are not those of its one input."""
+        plan = self._around_list.get(envelope)
+        if plan is None:
+            joined = numbers.joined(envelope, values)
+            if joined is None:
+                return None
+            plan = self._plan(_validated(joined))
+            _keep(self._around_list, envelope, plan)
+        return _planned(plan, _NO_BYTES, started, [values])
 
     def _read(self, text: bytes, tensors: memoryview, started: float) -> Asked:
-        request = _validated((self._takes_floats and numbers.read(text)) or json_text.parse(text))
+        request = _validated(json_text.parse(text))
+        plan = self._plan(request)
+        asked = _planned(plan, tensors, started, [given.get("data") for given in request["inputs"]])
+        if all(tensor.size is not None for tensor in plan.tensors):
+            _keep(self._before_bytes, text, plan)
+        return asked
+
+    def _plan(self, request: OipRequest) -> _Plan:
         inputs, parameters = request["inputs"], request.get("parameters", _NONE)
         part = _part(self._parts, parameters)
         outputs = _outputs(part, request.get("outputs"), parameters)
@@ -136,23 +158,24 @@ class Reader:
         _check(taken, inputs, self._largest_elements)
         timeout = _whole(parameters, "timeout", 0, LARGEST_TIMEOUT_MICROSECONDS) if parameters else 0
         priority = (_whole(parameters, "priority", 0, LOWEST_PRIORITY) if parameters else 0) or DEFAULT_PRIORITY
-        binary = _tensors(taken, inputs)
-        plan = _Plan(part.name, binary, outputs, request.get("id"), priority, timeout)
-        if len(binary) < len(inputs):
-            return _planned(plan, tensors, started, _values(taken, inputs))
-        asked = _planned(plan, tensors, started)
-        if len(text) <= PLAN_BYTES:
-            if len(self._plans) >= PLANS:
-                self._plans.clear()
-            self._plans[text] = plan
-        return asked
+        return _Plan(part.name, _tensors(taken, inputs), outputs, request.get("id"), priority, timeout)
 
 
-def _planned(plan: _Plan, tensors: memoryview, started: float, values: dict[str, Array] | None = None) -> Asked:
-    """Return what a plan asks for with the bytes of its tensors; ``values`` are inputs that came as JSON."""
-    found = {} if values is None else values
+def _keep(plans: dict[bytes, _Plan], text: bytes, plan: _Plan) -> None:
+    if len(text) <= PLAN_BYTES:
+        if len(plans) >= PLANS:
+            plans.clear()
+        plans[text] = plan
+
+
+def _planned(plan: _Plan, tensors: memoryview, started: float, listed: Sequence[object]) -> Asked:
+    """Return what a plan asks for with the values of its inputs: the bytes ``tensors``, or by input ``listed``."""
+    found: dict[str, Array] = {}
     start = 0
-    for tensor in plan.tensors:
+    for index, tensor in enumerate(plan.tensors):
+        if tensor.size is None:
+            found[tensor.name] = arrays.from_json(listed[index], tensor.shape, tensor.wanted, tensor.pointer)
+            continue
         end = start + tensor.size
         if end > len(tensors):
             detail = f"is {tensor.size}; {len(tensors) - start} bytes are left behind the JSON"
@@ -207,26 +230,16 @@ def _outputs(part: _Part, asked: Sequence[OipOutput] | None, parameters: Paramet
 
 
 def _tensors(taken: Mapping[str, TensorSignature], inputs: Sequence[OipInput]) -> list[_Tensor]:
-    """Return the inputs whose values come as bytes."""
+    """Return the inputs, and how many bytes those have whose values come as such."""
     found: list[_Tensor] = []
     for index, given in enumerate(inputs):
-        own = given.get("parameters")
+        own, name, pointer, size = given.get("parameters"), given["name"], f"/inputs/{index}", None
         if own and "binary_data_size" in own:
-            name, pointer = given["name"], f"/inputs/{index}"
             if given.get("data") is not None:
                 raise ValidationFailed.at(f"{pointer}/data", "comes beside binary_data_size; send one of them")
             size = _whole(own, "binary_data_size", 0, LARGEST_SIZE, f"{pointer}/parameters")
-            found.append(_Tensor(name, given["shape"], taken[name], size, pointer))
+        found.append(_Tensor(name, given["shape"], taken[name], size, pointer))
     return found
-
-
-def _values(taken: Mapping[str, TensorSignature], inputs: Sequence[OipInput]) -> dict[str, Array]:
-    """Return the inputs whose values came as JSON."""
-    return {
-        given["name"]: arrays.from_json(given.get("data"), given["shape"], taken[given["name"]], f"/inputs/{index}")
-        for index, given in enumerate(inputs)
-        if "binary_data_size" not in given.get("parameters", _NONE)
-    }
 
 
 def _check(taken: Mapping[str, TensorSignature], inputs: Sequence[OipInput], largest_elements: int) -> None:
