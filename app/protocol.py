@@ -8,6 +8,7 @@ predictions are answered by ``exchange.py``; every other is uvicorn's.
 from __future__ import annotations
 
 import asyncio
+import time
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -33,6 +34,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _closing: asyncio.TimerHandle | None = None
     _direct: Direct | None = None
     _between_requests = True
+    _idle_since = 0.0
     served: Served | None = None
     """What was answered last, if it was a plain prediction."""
 
@@ -45,6 +47,9 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing any more."""
         self._stay()
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+            self.timeout_keep_alive_task = None
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -108,12 +113,27 @@ class BoundedProtocol(HttpToolsProtocol):
         """Give what is still to come of an answered request some time."""
         if self.cycle.response_complete and self.cycle.more_body:
             self._close_in(LINGER_SECONDS)
-        super().on_response_complete()
+        self._idle_since = time.perf_counter()
+        if self.pipeline or self.timeout_keep_alive_task is None:
+            super().on_response_complete()
+            return
+        # As uvicorn has it, but that the timer goes on: to set it again at each request takes longer than to look.
+        self.server_state.total_requests += 1
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
 
-    @property
-    def closes(self) -> bool:
-        """Whether the next answer is the last one, as the gateway stops."""
-        return any(name == b"connection" for name, _ in self.server_state.default_headers)
+    def timeout_keep_alive_handler(self) -> None:
+        """Close if the connection has been idle for as long as it may be, else look again when it can have been."""
+        self.timeout_keep_alive_task = None
+        busy = not self._between_requests or self._answering()
+        left = self.timeout_keep_alive - (0.0 if busy else time.perf_counter() - self._idle_since)
+        if left > 0:
+            self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
+        else:
+            super().timeout_keep_alive_handler()
+
+    def _unset_keepalive_if_required(self) -> None:
+        """Let the timer go on; see there."""
 
     def _answering(self) -> bool:
         return bool(self.cycle) and not self.cycle.response_complete

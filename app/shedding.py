@@ -21,7 +21,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from app import problems
 from app.routes import inference
-from app.serving.batching import too_many
+from app.serving.batching import TOO_MANY
 from app.serving.endpoints import Endpoint
 from models.contract.errors import Overloaded
 
@@ -39,6 +39,7 @@ TOLD = re.compile(
 """The headers that say where a request ends, what else is to be done, and its id."""
 
 KEPT = {b"keep-alive", b""}
+END = b"\r\n\r\n"
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
@@ -77,11 +78,16 @@ class Turns:
 
 @dataclass(slots=True)
 class Served:
-    """The last request that a connection was answered: its first line, its path, and which version that was."""
+    """The last request that a connection was answered: its first line, its path, and which version that was.
+
+    ``head`` is that of a refused request, ``length`` its bytes with the body: who asks so often repeats it.
+    """
 
     line: bytes
     path: inference.Path
     endpoint: ReferenceType[Endpoint]
+    head: bytes = b""
+    length: int = 0
 
     @classmethod
     def of(cls, url: bytes, path: inference.Path, endpoint: Endpoint) -> Served:
@@ -102,22 +108,29 @@ class Shedding:
         endpoint = served.endpoint()
         if endpoint is None or not (self.turns.late() or endpoint.crowded) or not data.startswith(served.line):
             return False
-        found = _whole(data)
-        if found is None or connection.flow.write_paused or connection.closes:
+        given: bytes | None = None
+        if len(data) != served.length or not data.startswith(served.head):
+            found = _whole(data)
+            if found is None:
+                return False
+            given = found.get(b"x-request-id")
+            if given is None:
+                served.head, served.length = data[: data.index(END) + len(END)], len(data)
+        head, content = _answer(tuple(connection.server_state.default_headers))
+        if not head or connection.flow.write_paused:
             return False
-        request_id = self._telemetry.identified(found.get(b"x-request-id"))
-        error = too_many(endpoint.statistics)
-        head, content = _answer(error.detail, tuple(connection.server_state.default_headers))
-        connection.transport.write(b"%b%b\r\n\r\n%b" % (head, request_id.encode(), content))
-        endpoint.answered(None, "infer", error.code, 0.0)
-        self._telemetry.answered(served.path.path, "POST", refusal(error.detail)[0], 0.0)
+        request_id = self._telemetry.identified(given).encode()
+        connection.transport.write(b"%b%b\r\n\r\n%b" % (head, request_id, content))
+        endpoint.statistics.rejected(Overloaded.code)
+        endpoint.answered(None, "infer", Overloaded.code, 0.0)
+        self._telemetry.answered(served.path.path, "POST", refusal(TOO_MANY)[0], 0.0)
         connection.on_response_complete()
         return True
 
 
 def _whole(data: bytes) -> dict[bytes, bytes] | None:
     """Return the headers that matter if ``data`` is one request, no less and no more, that asks for nothing special."""
-    end = data.find(b"\r\n\r\n")
+    end = data.find(END)
     told = TOLD.findall(data, 0, end)
     found = {name.lower(): value for name, value in told}
     length = found.get(b"content-length", b"")
@@ -141,8 +154,10 @@ def refusal(detail: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
 
 
 @lru_cache(2)
-def _answer(detail: str, default: Headers) -> tuple[bytes, bytes]:
-    """Return the answer up to the request's id, and its body."""
-    status, headers, content = refusal(detail)
+def _answer(default: Headers) -> tuple[bytes, bytes]:
+    """Return the answer up to the request's id, and its body; nothing while every answer closes its connection."""
+    if any(name == b"connection" for name, _ in default):
+        return b"", b""
+    status, headers, content = refusal(TOO_MANY)
     lines = b"\r\n".join(b"%b: %b" % header for header in (*default, *headers, (b"x-request-id", b"")))
     return STATUS_LINE[status] + lines, content

@@ -33,6 +33,8 @@ UNATTENDED_SECONDS = 0.005
 INLINE_TURN_SECONDS = 0.025
 """How long joint runs follow one another on the event loop before it sees to its connections again."""
 
+TOO_MANY = "Too many requests wait for this model; try again in a moment."
+
 
 class Batcher:
     """The queue of one part."""
@@ -318,7 +320,7 @@ def is_joint(signature: PartSignature) -> bool:
 def too_many(observer: Observer) -> Overloaded:
     """Return the error for a request that is not taken, and let ``observer`` know."""
     observer.rejected("overloaded")
-    return Overloaded("Too many requests wait for this model; try again in a moment.")
+    return Overloaded(TOO_MANY)
 
 
 def _live(queues: Sequence[deque[Item]]) -> Iterator[Item]:

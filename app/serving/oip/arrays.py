@@ -16,6 +16,8 @@ from models.contract.tensors import Dtype, TensorSignature
 PRODUCT_ELEMENTS = 2**13
 """Longer products would be computed by several threads."""
 
+LONGEST_SQUARE = float(np.finfo(np.float32).max) ** 2
+
 DATATYPES: dict[Dtype, str] = {
     "float32": "FP32",
     "float64": "FP64",
@@ -95,6 +97,8 @@ def _check_values(values: list[object], axes: int, wanted: TensorSignature, poin
 
 def _cast(values: Array, dtype: np.dtype[np.generic], pointer: str) -> Array:
     """Return ``values`` as ``dtype`` if none of them changes more than by rounding."""
+    if values.dtype == np.float64 and dtype == np.float32 and _is_short(values):
+        return values.astype(dtype)
     kinds = {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}[dtype.kind]
     if values.dtype.kind not in kinds:
         raise ValidationFailed.at(pointer, f"holds something that is not {DATATYPES[cast('Dtype', dtype.name)]}")
@@ -107,3 +111,8 @@ def _cast(values: Array, dtype: np.dtype[np.generic], pointer: str) -> Array:
     if dtype.kind == "f" and not is_finite(converted.reshape(-1)):
         raise ValidationFailed.at(pointer, f"holds a number that is too large for {dtype.name}")
     return converted
+
+
+def _is_short(values: Array) -> bool:
+    """Return whether ``values``, flat float64, are no longer as a vector than the largest float32; if so, none is."""
+    return values.ndim == 1 and len(values) <= PRODUCT_ELEMENTS and float(values.dot(values)) <= LONGEST_SQUARE

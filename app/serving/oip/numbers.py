@@ -31,18 +31,22 @@ def split(text: bytes) -> tuple[bytes, Array] | None:
 
     Whatever is wrong with the text is found by whoever reads it when this has returned None.
     """
-    if not SHORTEST <= len(text) <= LONGEST or text.count(KEY) != 1 or ESCAPE in text:
+    if not SHORTEST <= len(text) <= LONGEST:
         return None
-    found = LIST.search(text)
+    # Only what is around the list is searched: in it there are numbers, or it is no list of numbers.
+    found = LIST.match(text, max(0, text.find(KEY)))
     end = text.find(b"]", found.end()) if found else -1
     if found is None or end < 0:
         return None
     start = found.end() - 1
+    envelope = b"%bnull%b" % (text[:start], text[end + 1 :])
+    if envelope.count(KEY) != 1 or ESCAPE in envelope:
+        return None
     try:
         values = np.frombuffer(_numbers(text[start : end + 1]))
     except ValueError:
         return None
-    return (b"%bnull%b" % (text[:start], text[end + 1 :]), values) if len(values) else None
+    return (envelope, values) if len(values) else None
 
 
 def joined(envelope: bytes, values: Array) -> Mapping[str, object] | None:

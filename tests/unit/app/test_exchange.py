@@ -290,6 +290,33 @@ async def test_what_is_refused_unread_is_answered_as_the_rest(
     writer.close()
 
 
+async def test_a_head_that_repeats_is_refused_by_its_length(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each refusal has an id of its own; what is shorter or longer than the last one is read as it comes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", asked.port)
+    sent, read = request(), asked.direct
+    writer.write(sent)
+    assert b" 200 OK" in await _answers(reader, 1)
+    found: list[bytes] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(Turns, "late", lambda _: True)
+        for _ in range(3):
+            writer.write(sent)
+            found.append(await _answers(reader, 1))
+        assert asked.direct == read + 1
+        writer.write(sent[:-3])
+        await asyncio.sleep(0.05)
+        writer.write(sent[-3:])
+        found.append(await _answers(reader, 1))
+        writer.write(sent + sent)
+        found.append(await _answers(reader, 2))
+        assert asked.direct == read + 4
+    answers = re.findall(rb"HTTP/1.1 429 ", b"".join(found))
+    assert (len(answers), len(set(re.findall(rb"x-request-id: (\w+)", b"".join(found))))) == (6, 6)
+    writer.write(sent)
+    assert b" 200 OK" in await _answers(reader, 1)
+    writer.close()
+
+
 async def test_an_unloaded_version_is_not_kept_by_a_connection(asked: Asked, services: Services) -> None:
     """That asked it last and stays open."""
     reader, writer = await asyncio.open_connection("127.0.0.1", asked.port)

@@ -81,7 +81,13 @@ async def test_what_follows_the_body_may_take_long(gateway: FastAPI) -> None:
 
 
 @pytest.fixture
-async def opened(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Open]:
+def idle_seconds() -> float:
+    """Return how long a connection may be idle."""
+    return 60.0
+
+
+@pytest.fixture
+async def opened(monkeypatch: pytest.MonkeyPatch, idle_seconds: float) -> AsyncIterator[Open]:
     """Serve on a free port what answers at once, without reading bodies; return how to connect."""
     for name in ("HEADER_SECONDS", "LINGER_SECONDS"):
         monkeypatch.setattr(protocol, name, 0.1)
@@ -91,7 +97,8 @@ async def opened(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Open]:
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
         await send({"type": "http.response.body", "body": b"ok"})
 
-    config = uvicorn.Config(app, http=BoundedProtocol, log_config=None, lifespan="off", timeout_keep_alive=60)
+    config = uvicorn.Config(app, http=BoundedProtocol, log_config=None, lifespan="off")
+    config.timeout_keep_alive = idle_seconds  # type: ignore[assignment] - shorter than the whole seconds of the option
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         serving = asyncio.create_task(server._serve([listener]))
@@ -166,4 +173,16 @@ async def test_whole_requests_keep_their_connection(opened: Open) -> None:
         writer.write(b"abc")
         await asyncio.sleep(0.15)
     assert not reader.at_eof()
+    writer.close()
+
+
+@pytest.mark.parametrize("idle_seconds", [0.4])
+async def test_a_connection_is_idle_since_its_last_answer(opened: Open) -> None:
+    """Not since the one before it: while requests come, however seldom, it stays."""
+    reader, writer = await opened()
+    for _ in range(6):
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200")
+        await asyncio.sleep(0.15)
+    assert await _ended(reader) == b""
     writer.close()
