@@ -274,6 +274,7 @@ class Exchange:
             if served is None or served.path is not self._path or served.endpoint() is not endpoint:
                 connection.served = Served.of(connection.url, self._path, endpoint)
             del self._endpoint  # an idle connection keeps its last exchange, but no model in memory
+        del self._ticket  # it knows this exchange; a cycle would wait for the collector, its arrays too
         self._body = b""
         self._direct.telemetry.answered(self._path.path, "POST", status, seconds)
         if not self.keep_alive and not connection.transport.is_closing():

@@ -282,6 +282,7 @@ class Batcher:
         for timing in batch.timings:
             self._observer.ran(timing)
         for item, result in zip(batch.items, found, strict=True):
+            item.batch = None  # no cycle is left to the collector
             self._settle(item, result)
 
     def _settle(self, item: Item, result: Outputs | Exception) -> None:

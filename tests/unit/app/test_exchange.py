@@ -22,6 +22,7 @@ from app.exchange import Direct, Exchange
 from app.protocol import BoundedProtocol
 from app.serving import registry
 from app.serving.batching import Batcher
+from app.serving.runs import Item
 from app.serving.tickets import Ticket
 from app.shedding import Turns
 from unit.app.publishing import Publisher
@@ -314,6 +315,23 @@ async def test_a_head_that_repeats_is_refused_by_its_length(asked: Asked, monkey
     assert (len(answers), len(set(re.findall(rb"x-request-id: (\w+)", b"".join(found))))) == (6, 6)
     writer.write(sent)
     assert b" 200 OK" in await _answers(reader, 1)
+    writer.close()
+
+
+async def test_requests_leave_nothing_to_the_collector(asked: Asked) -> None:
+    """Cycles would be found at some later time, and looking for them delays whoever asks then."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", asked.port)
+    gc.collect()
+    gc.disable()
+    try:
+        for sent in (request(), binary(), request(b"{}")) * 5:
+            writer.write(sent)
+            await _answers(reader, 1)
+        left = [each for each in gc.get_objects() if isinstance(each, Exchange | Ticket | Item)]
+    finally:
+        gc.enable()
+    assert len([each for each in left if isinstance(each, Exchange)]) == 1, "the last one of the connection"
+    assert len(left) == 1
     writer.close()
 
 
