@@ -14,9 +14,15 @@ from benchmarks.row import Cards, Check, Report, Row
 LEAST_BETA_VAE, LEAST_FACTOR_VAE, LEAST_MIG, MIG_OF_PCA = 0.95, 0.95, 0.25, 3.0
 SCORES = ("beta_vae", "beta_vae_of_10_pairs", "factor_vae", "mig", "sap", "dci_disentanglement")
 
+CONSTANT: Mapping[str, JsonValue] = {"learning_rate": 1e-3, "schedule": "constant"}
+FALLING: Mapping[str, JsonValue] = {"learning_rate": 2e-3, "schedule": "linear"}
+
 
 class Ellipses(Row):
-    """Convolutional β-VAE, β = 8, latent of 10, Adam at 1e-3, batch 64, 20 epochs: 1,360 steps."""
+    """Convolutional β-VAE, β = 8, latent of 10, Adam from 2e-3 linearly to 0, batch 64, 20 epochs: 1,360 steps.
+
+    At a constant 1e-3 one of three seeds ends with x and y turned by 45 degrees: a FactorVAE score of two thirds.
+    """
 
     title = "Ellipses, 3 factors at 32×32: β-VAE beside PCA, FastICA, pixels and the untrained network"
 
@@ -26,8 +32,8 @@ class Ellipses(Row):
     def variants(self) -> Mapping[str, Mapping[str, JsonValue]]:
         """Return the headline and, as its control, half the pressure for half as many steps again."""
         return {
-            "beta-8": submission("ellipses", {"beta": 8.0}, 20),
-            "beta-4": submission("ellipses", {"beta": 4.0}, 29),
+            "beta-8": submission("ellipses", {"beta": 8.0}, 20, FALLING),
+            "beta-4": submission("ellipses", {"beta": 4.0}, 29, FALLING),
         }
 
     def seeds_of(self, variant: str) -> Sequence[int]:
@@ -64,13 +70,15 @@ class Ellipses(Row):
 ROW = Ellipses()
 
 
-def submission(dataset: str, config: Mapping[str, JsonValue], epochs: int) -> dict[str, JsonValue]:
+def submission(
+    dataset: str, config: Mapping[str, JsonValue], epochs: int, rate: Mapping[str, JsonValue] = CONSTANT
+) -> dict[str, JsonValue]:
     """Return the job of a convolutional variational autoencoder with a latent of 10."""
     return {
         "family": "vae",
         "dataset": dataset,
         "config": {"latent": 10, "architecture": "convolutional", "hidden_sizes": [256], **config},
-        "training": {"epochs": epochs, "batch_size": 64, "learning_rate": 1e-3, "schedule": "constant"},
+        "training": {"epochs": epochs, "batch_size": 64, **rate},
     }
 
 
