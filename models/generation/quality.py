@@ -34,7 +34,7 @@ Draw = Callable[[int], Array]
 
 @dataclass(frozen=True)
 class Images:
-    """Images in [0, 1] (count, height, width[, channels]) and their labels (count,)."""
+    """Images in [0, 1] (count, height, width[, channels]) and their labels (count,), all alike where there are none."""
 
     images: Array
     labels: Array
@@ -43,7 +43,8 @@ class Images:
     def of(cls, split: Split, facts: ImageFacts, most: int) -> Images:
         """Return those of a split, scaled; of more than ``most`` as many from all over it."""
         low, high = facts.value_range
-        images, labels = _some(split["images"], most), _some(split["labels"], most)
+        images = _some(split["images"], most)
+        labels = _some(split["labels"], most) if "labels" in split else np.zeros(len(images), np.int64)
         return cls(((images - np.float32(low)) / np.float32(high - low)).astype(np.float32), labels)
 
 

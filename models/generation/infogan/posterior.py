@@ -44,3 +44,19 @@ class Posterior(nn.Module):
             categorical = categorical - functional.cross_entropy(scores, chosen)
         entropy = self.prior.continuous * (ENTROPY_OF_UNIFORM - math.log(2 * math.pi) / 2)
         return categorical, entropy - (continuous - means).square().sum(dim=1).mean() / 2
+
+
+class Reader(nn.Module):
+    """The part ``posterior``."""
+
+    def __init__(self, normalization: nn.Module, trunk: nn.Module, posterior: Posterior) -> None:
+        """Share what lies between an image and its codes."""
+        super().__init__()
+        self.normalization = normalization
+        self.trunk = trunk
+        self.posterior = posterior
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return probabilities (batch, categories) of each categorical code, then means (batch, 1) of the others."""
+        logits, means = self.posterior.split(self.posterior(self.trunk(self.normalization(images))))
+        return (*(scores.softmax(dim=1) for scores in logits), *(mean[:, None] for mean in means.unbind(dim=1)))

@@ -15,6 +15,7 @@ from models.data.images.facts import ImageFacts
 from models.generation.adversarial.limits import check_parameters, check_sides, generator_weights, trunk_weights
 from models.generation.adversarial.part import HEADLINE, NAME, VERBS, signature
 from models.generation.adversarial.training import AdversarialTraining
+from models.generation.infogan.part import READER, reader_signature
 
 Units = Annotated[int, Field(ge=1, le=16_384)]
 Channels = Annotated[int, Field(ge=1, le=4096)]
@@ -53,6 +54,10 @@ class InfoGanConfig(Options):
     )
     discriminator_units: Units = Field(default=256, description="Units of the fully connected layer that both share.")
     posterior_units: Units = Field(default=64, description="Units of Q's own fully connected layer.")
+    disentanglement: bool | None = Field(
+        default=None,
+        description="Whether scores of disentanglement are computed at the end; when null, where there are factors.",
+    )
 
 
 class InfoGanTraining(AdversarialTraining):
@@ -67,8 +72,8 @@ def check(config: Options, training: TrainingOptions, meta: Mapping[str, object]
     """Return if the networks fit the dataset's images.
 
     Raises:
-        ValidationFailed: maps would shrink below a pixel or outgrow the image, there would be too many weights, or
-            there are no codes; names the option and what to change.
+        ValidationFailed: maps would shrink below a pixel or outgrow the image, there would be too many weights, there
+            are no codes, or none of the factors that they are to be compared with; names the option and what to change.
     """
     del training
     assert isinstance(config, InfoGanConfig)
@@ -76,6 +81,9 @@ def check(config: Options, training: TrainingOptions, meta: Mapping[str, object]
         raise ValidationFailed.at(
             "/config/continuous_codes", "there is no code left to learn; ask for one, or train the family dcgan"
         )
+    if config.disentanglement and "factors" not in meta:
+        detail = "needs a dataset of kind 'factors', which says what is behind each image; this one does not"
+        raise ValidationFailed.at("/config/disentanglement", detail)
     facts = ImageFacts.of(meta)
     latent = config.noise + sum(config.categorical_codes) + config.continuous_codes
     shared = (config.discriminator_units, config.posterior_units)
@@ -90,16 +98,20 @@ def check(config: Options, training: TrainingOptions, meta: Mapping[str, object]
     )
 
 
+SHAPE = ("height", "width", "channels")
+PARTS = {NAME: signature("noise", SHAPE, categorical=1, continuous=2)}
+
 SPEC = FamilySpec(
     name="infogan",
     task="generation",
     title="InfoGAN: adversarial networks whose codes come to mean things",
     paper="Chen et al. (2016), InfoGAN: Interpretable Representation Learning by Information Maximizing "
     "Generative Adversarial Nets, §4 to 6",
-    dataset_kinds=("images",),
+    dataset_kinds=("images", "factors"),
     config=InfoGanConfig,
     training=InfoGanTraining,
-    parts={NAME: signature("noise", ("height", "width", "channels"), categorical=1, continuous=2)},
+    parts=PARTS,
+    parts_by_kind={"factors": {**PARTS, READER: reader_signature(SHAPE, ("categories",), continuous=2)}},
     verbs=VERBS,
     headline=HEADLINE,
     check=check,
