@@ -283,7 +283,7 @@ def test_report_scores_codes_by_the_exported_posterior_where_there_are_factors(
     assert not np.allclose(untrained, code)
     assert found["disentanglement"]["mig"] == pytest.approx(1.0)
     assert mutual_information_gap(np.concatenate([sure, column], axis=1), factors) < 0.75
-    assert {"neighbour_ratio", "parzen_log_likelihood"} <= found["quality"].keys()
+    assert {"neighbour_distance", "parzen_log_likelihood"} <= found["quality"].keys()
     assert not {"fid", "code_accuracy"} & found["quality"].keys(), "there are no classes to judge by"
     assert list(_report(_family(FACTORS, disentanglement=False), module, {})) == ["quality"]
     assert len(compared) == 1
