@@ -68,9 +68,9 @@ class Sprites(Row):
         note = (
             "Published figures (ground truth 100, pixels 45.75, PCA 84.9, ICA 42.03, untrained VAE 44.14, VAE 61.58, "
             "InfoGAN 73.5, β-VAE 99.23) depend on the classifier and on how many pairs a point has; here all codes "
-            "have the same, and none of them is a gate but that of β = 4. InfoGAN's code is what its Q reads of an image: "
-            "the likeliest of 3 categories as one dimension, and the means of 4 continuous codes; PCA, FastICA and the "
-            "untrained network are those beside β = 4."
+            "have the same, and none of them is a gate but that of β = 4. InfoGAN's code is what its Q reads of an "
+            "image: the likeliest of 3 categories as one dimension, and the means of 4 continuous codes. PCA, FastICA "
+            "and the untrained network are those beside β = 4."
         )
         return Report(f"{table(means)}\n\n{note}", checks)
 

@@ -12,6 +12,8 @@ from models.contract.jobs import JobState
 from waiting import wait_until
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from app.client import Json
     from integration.conftest import StackClient
 
@@ -105,3 +107,40 @@ def test_collapse_is_told_while_the_job_runs(stack: StackClient) -> None:
     assert card["curves"][-1]["variety"] < 0.25
     assert "collapse: what the generator draws varies" in card["log"]
     assert "training.gradient_penalty" in card["log"]
+
+
+@pytest.mark.slow
+def test_codes_of_images_with_factors_end_in_scores(stack: StackClient, tmp_path: Path) -> None:
+    """Bars at a row and a column: what the second part reads is scored beside four other codes; samples take codes."""
+    factors = np.stack(np.unravel_index(np.arange(400) % 64, (8, 8)), axis=1)
+    images = np.zeros((400, 8, 8), np.uint8)
+    for image, (row, column) in zip(images, factors.tolist(), strict=True):
+        image[row : row + 3, column] = 255
+    np.savez(tmp_path / "bars.npz", images=images, factors=factors, names=["row", "column"])
+    stack.add_dataset("coded-bars", "factors", {"train": tmp_path / "bars.npz"}, {})
+    body: dict[str, Any] = {
+        "family": "infogan",
+        "dataset": "coded-bars",
+        "model": "coded-bars",
+        "config": {"categorical_codes": [3], "generator_channels": [32, 16], "discriminator_channels": [16, 32]},
+        "training": {"epochs": 3, "batch_size": 64},
+    }
+    card = _trained(stack, body)
+    groups = ["disentanglement", *(f"disentanglement_{name}" for name in ("untrained", "pca", "fastica", "raw_pixels"))]
+    assert card["metrics"].keys() >= {"quality", *groups}
+    scores = [value for group in groups for value in card["metrics"][group].values()]
+    assert len(scores) == 5 * 8
+    assert all(0 <= score <= 1 for score in scores)
+    assert not {"fid", "code_accuracy"} & card["metrics"]["quality"].keys()
+    outputs = card["parts"]["posterior"]["signature"]["outputs"]
+    assert [(item["name"], item["shape"]) for item in outputs] == [
+        ("c1", ["batch", 3]),
+        ("c2", ["batch", 1]),
+        ("c3", ["batch", 1]),
+    ]
+    assert card["verbs"] == ["sample", "interpolate", "traverse"]
+    answer: Any = stack.predict("coded-bars", "sample", {"count": 2, "codes": {"c1": 2, "c3": -1}})
+    assert _images(answer).shape == (2, 8, 8)
+    with pytest.raises(ClientError) as refused:
+        stack.submit({**body, "dataset": "digits", "config": {"disentanglement": True}})
+    assert (refused.value.status, refused.value.errors[0].pointer) == (422, "/config/disentanglement")
