@@ -150,8 +150,8 @@ def _code(read: Sequence[Array], categorical: int) -> Array:
     """Return one dimension a code (count, codes): the likeliest category, or the mean.
 
     A categorical code is one latent variable, and the scores ask what one variable knows: its probabilities as columns
-    would share it, so that a code which names the shape would have no gap to the second best (MIG, SAP). Kim and Mnih
-    (2018) count a discrete latent so. What takes a dimension for a number (SAP, β-VAE) sees the category's index.
+    would share it, so that a code which names the shape would have no gap to the second best (MIG, SAP). What takes a
+    dimension for a number (SAP, β-VAE) sees the index of the category.
     """
     columns = [item.argmax(axis=1) if place < categorical else item[:, 0] for place, item in enumerate(read)]
     return np.stack(columns, axis=1).astype(np.float64)
