@@ -134,6 +134,9 @@ def _request(services: Services, spec: FamilySpec, record: DatasetRecord, submis
     config = spec.config.parse(submission.config, "/config")
     training = spec.training.parse(submission.training, "/training")
     training.check_splits(record.counts)
+    if submission.export.quantize and not (record.counts.get("validation") or record.counts.get("test")):
+        detail = "needs a validation or test split to tell what it loses, and this dataset has neither; set it to false"
+        raise ValidationFailed.at("/export/quantize", detail)
     if spec.check is not None:
         spec.check(config, training, record.meta)
     _check_task(services, spec, submission.model)

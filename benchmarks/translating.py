@@ -3,8 +3,9 @@
 One network, 256 units, 4,000 tokens, random sentences of 4 to 20; one thread. Training: target tokens per second of
 processor time of Lectern's learner, and of a loop written by hand with ``nn.GRU`` and attention, on the same batches,
 taking turns. Serving: sentences per second of the codec of ``translate`` at beam 5, whose parts are run by ONNX Runtime
-as served, and by the same modules in eager PyTorch, taking turns, one and 32 sentences a request. Then as many
-sentences by one client and by 32 at once, whose steps meet in the queues of the parts, by the clock.
+as served, by the same graphs quantised, and by the same modules in eager PyTorch, taking turns, one and 32 sentences a
+request. Then as many sentences by one client and by 32 at once, whose steps meet in the queues of the parts, by the
+clock.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -25,9 +25,9 @@ from torch.nn import functional
 
 from app.serving.batching import Batcher
 from app.serving.runs import Limits, Timing
-from app.serving.runtimes.onnx import OnnxRuntime
-from app.serving.runtimes.runtime import LoadedPart, Source
+from app.serving.runtimes.runtime import LoadedPart
 from app.serving.tickets import Ticket
+from benchmarks.eight_bits import in_eight_bits, loaded, runner
 from benchmarks.machine import describe
 from models.catalog import Catalog
 from models.contract.task import Arrays, Codec, Prediction, ServedModel, answer
@@ -87,8 +87,9 @@ def main() -> None:
     sources, targets = _sentences(1), _sentences(2)
     family = _family(sources, targets)
     _training(family, sources, targets, arguments.steps)
-    model, exports, parts = _served(family)
-    _serving(model, exports, parts, sources, arguments.rounds)
+    model, exports, graphs = _exported(family)
+    parts, small = loaded(model, graphs), loaded(model, in_eight_bits(graphs))
+    _serving(model, exports, {"served": parts, "int8": small}, sources, arguments.rounds)
     _clients(model, parts, sources)
 
 
@@ -150,29 +151,30 @@ def _training(family: Any, sources: Sequence[str], targets: Sequence[str], steps
     print(f"training: {_listing(median, 'target tokens/s')}; ratio {median['lectern'] / median['by hand']:.2f}")
 
 
-def _served(family: Any) -> tuple[ServedModel, Mapping[str, Export], Mapping[str, LoadedPart]]:  # noqa: ANN401
-    """Return the untrained model, its modules and its loaded graphs."""
+def _exported(family: Any) -> tuple[ServedModel, Mapping[str, Export], Mapping[str, bytes]]:  # noqa: ANN401
+    """Return the untrained model, its modules and its graphs."""
     module = family.build(torch.Generator().manual_seed(1)).eval()
     exports: Mapping[str, Export] = family.export(module)
     signatures = {name: export.signature for name, export in exports.items()}
     model = ServedModel(
         "m", "encoder_decoder", family.config.model_dump(mode="json"), META, family.assets(module), signatures
     )
-    runtime, generator = OnnxRuntime(), torch.Generator().manual_seed(1)
-    parts: dict[str, LoadedPart] = {}
+    generator = torch.Generator().manual_seed(1)
+    graphs: dict[str, bytes] = {}
     for name, export in exports.items():
-        graph = write(name, export, "onnx", family.example(name, traced_sizes(export.signature), generator))
-        parts[name] = runtime.load(Source(export.signature, partial(bytes, graph)))
-    return model, exports, parts
+        graphs[name] = write(name, export, "onnx", family.example(name, traced_sizes(export.signature), generator))
+    return model, exports, graphs
 
 
 def _serving(
     model: ServedModel,
     exports: Mapping[str, Export],
-    parts: Mapping[str, LoadedPart],
+    parts: Mapping[str, Mapping[str, LoadedPart]],
     sentences: Sequence[str],
     rounds: int,
 ) -> None:
+    """Print sentences per second by size of request: ``parts`` by side, and eager PyTorch."""
+
     def eager(part: str, arrays: Arrays) -> Arrays:
         export = exports[part]
         tensors = [torch.from_numpy(arrays[item.name]) for item in export.signature.inputs]
@@ -180,11 +182,12 @@ def _serving(
             outputs = (export.reference or export.module)(*tensors)
         return {item.name: value.numpy() for item, value in zip(export.signature.outputs, outputs, strict=True)}
 
-    sides: dict[str, Run] = {"served": lambda part, arrays: parts[part].run(arrays), "eager": eager}
+    sides: dict[str, Run] = {"eager": eager}
+    sides = {name: runner(own) for name, own in parts.items()} | sides
     served: dict[int, float] = {}
     for batch in (1, 32):
         seconds: dict[str, list[float]] = {name: [] for name in sides}
-        same = 0
+        same = dict.fromkeys(sides, 0)
         for index in range(rounds):
             chosen = tuple(sentences[(index * batch + offset) % len(sentences)] for offset in range(batch))
             texts: list[list[object]] = []
@@ -193,12 +196,13 @@ def _serving(
                 found = answer(translate(model, _request(chosen)), run)
                 seconds[name].append(time.process_time() - started)
                 texts.append([item["translation"] for item in found])
-            same += sum(one == other for one, other in zip(*texts, strict=True))
+            for name, own in zip(sides, texts, strict=True):
+                same[name] += sum(one == other for one, other in zip(texts[0], own, strict=True))
         rate = {name: batch / statistics.median(found) for name, found in seconds.items()}
         served[batch] = rate["served"]
-        agreed = f"{same} of {rounds * batch} translations equal"
-        ratio = rate["served"] / rate["eager"]
-        print(f"beam {BEAM}, batch {batch}: {_listing(rate, 'sentences/s')}; ratio {ratio:.2f}; {agreed}")
+        agreed = f"of {rounds * batch} translations {same['eager']} equal, in eight bits {same['int8']}"
+        ratios = f"ratio {rate['served'] / rate['eager']:.2f}, int8 to served {rate['int8'] / rate['served']:.2f}"
+        print(f"beam {BEAM}, batch {batch}: {_listing(rate, 'sentences/s')}; {ratios}; {agreed}")
     print(f"batch 32 against batch 1, per sentence: {served[32] / served[1]:.2f}")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -18,21 +17,21 @@ from pydantic import JsonValue
 
 from models.artifacts.versions import Versions
 from models.contract.datasets import DatasetRecord
-from models.contract.errors import ParityFailed
 from models.contract.formats import SUFFIXES, Format
 from models.contract.jobs import JobRequest
 from models.contract.manifest import DatasetReference, FurtherFile, HistoryFile, Manifest, Part, PartFile, Probe
 from models.contract.spec import FamilySpec
-from models.contract.task import Array, Arrays, ServedModel, Task, evaluate
+from models.contract.task import Array, Arrays, ServedModel, Task
 from models.contract.tensors import PartSignature
+from models.family import Export
 from workers.assembly import Data
 from workers.claims import Claim
 from workers.exporting.formats import EXPORTERS, RunPart, write
-from workers.exporting.gate import check_parity, traced_sizes
+from workers.exporting.gate import check_parity, measure, traced_sizes
+from workers.exporting.quantization import quantized
+from workers.logs import say
+from workers.scoring import check_quantized, check_trained, score
 from workers.training import Outcome, Run
-
-METRIC_GAP = 0.01
-"""Largest difference of a score between trained model and exported parts, relative above 1."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +55,18 @@ class Graph:
     data: bytes
     run: RunPart
     parity: dict[str, float]
+    quantized: bool = False
 
 
 @dataclass(frozen=True)
 class ExportedPart:
-    """A part in every format that the job asked for: the one that is scored and served, then the others."""
+    """A part in every format that the job asked for: the one that is scored and served, then the others.
+
+    ``exact`` equals the trained model; it is what is served unless that was quantised.
+    """
 
     signature: PartSignature
+    exact: Graph
     served: Graph
     further: tuple[Graph, ...]
 
@@ -89,26 +93,44 @@ def export(finished: Finished) -> Exported:
     for name, part in family.export(module).items():
         example = family.example(name, traced_sizes(part.signature), generator)
         graphs: list[Graph] = []
+        cases: list[tuple[Arrays, Arrays]] = []
         for format_ in finished.request.export.formats:
             data = write(name, part, format_, example)
             run = EXPORTERS[format_].open(data, part.signature)
             parity, runs = check_parity(name, part, format_, run, family, generator)
-            if not graphs:
-                for index, (inputs, outputs) in enumerate(runs):
-                    probe |= {f"{name}/{index}/in/{key}": value for key, value in inputs.items()}
-                    probe |= {f"{name}/{index}/out/{key}": value for key, value in outputs.items()}
+            cases = cases or runs
             graphs.append(Graph(format_, data, run, parity))
-        parts[name] = ExportedPart(part.signature, graphs[0], tuple(graphs[1:]))
+        served = graphs[0]
+        if finished.request.export.quantize:
+            served, cases = _quantized(name, part, served, cases)
+        for index, (inputs, outputs) in enumerate(cases):
+            probe |= {f"{name}/{index}/in/{key}": value for key, value in inputs.items()}
+            probe |= {f"{name}/{index}/out/{key}": value for key, value in outputs.items()}
+        parts[name] = ExportedPart(part.signature, graphs[0], served, tuple(graphs[1:]))
     buffer = io.BytesIO()
     cast("Any", np.savez_compressed)(buffer, **probe)
     return Exported(parts, buffer.getvalue())
+
+
+def _quantized(
+    name: str, part: Export, graph: Graph, cases: list[tuple[Arrays, Arrays]]
+) -> tuple[Graph, list[tuple[Arrays, Arrays]]]:
+    """Return the graph with its large products in eight bits and its own probe, or both as they were."""
+    data = quantized(graph.data)
+    if data is None:
+        say(f"part '{name}' has no large matrix product and stays as it is")
+        return graph, cases
+    run = EXPORTERS[graph.format].open(data, part.signature)
+    parity, own = measure(name, part, run, cases)
+    say(f"part '{name}' in eight bits: {len(graph.data) / 1e3:,.0f} kB became {len(data) / 1e3:,.0f} kB")
+    return Graph(graph.format, data, run, parity, quantized=True), own
 
 
 def publish(finished: Finished, exported: Exported, claim: Claim, versions: Versions) -> Manifest:
     """Write the parts, score them through the codec, and publish the version.
 
     Raises:
-        ParityFailed: the exported parts score otherwise than the trained model.
+        ParityFailed: the exported parts score otherwise than the trained model, or quantised ones too low.
         StoreFull: no space; the version does not exist.
     """
     request, spec, record = finished.request, finished.spec, finished.data.record
@@ -122,7 +144,7 @@ def publish(finished: Finished, exported: Exported, claim: Claim, versions: Vers
         assets=finished.run.family.assets(finished.run.module),
         signatures={name: part.signature for name, part in parts.items()},
     )
-    metrics = _score(finished, served, {name: part.served.run for name, part in exported.parts.items()})
+    metrics = _score(finished, served, exported)
     probe_path = versions.part_path(claim.ref.job_id, claim.attempt, "probe.npz")
     versions.write(probe_path, exported.probe)
     manifest = Manifest(
@@ -172,7 +194,9 @@ def _file(name: str, graph: Graph, claim: Claim, versions: Versions) -> PartFile
     path = versions.part_path(claim.ref.job_id, claim.attempt, f"{name}{SUFFIXES[graph.format]}")
     versions.write(path, graph.data)
     digest = hashlib.sha256(graph.data).hexdigest()
-    return PartFile(path=path, format=graph.format, sha256=digest, payload_bytes=len(graph.data))
+    return PartFile(
+        path=path, format=graph.format, sha256=digest, payload_bytes=len(graph.data), quantized=graph.quantized
+    )
 
 
 def history(claim: Claim, versions: Versions) -> tuple[HistoryFile, ...]:
@@ -193,28 +217,17 @@ def history(claim: Claim, versions: Versions) -> tuple[HistoryFile, ...]:
     return tuple(files)
 
 
-def _score(finished: Finished, served: ServedModel, parts: Mapping[str, RunPart]) -> dict[str, dict[str, float]]:
-    """Return the metrics of validation and test through the codec, checked against the trained model's own."""
-
-    def run(part: str, arrays: Arrays) -> Arrays:
-        return parts[part](arrays)
-
-    metrics: dict[str, dict[str, float]] = {}
-    for split in ("validation", "test"):
-        if split not in finished.data.content.splits:
-            continue
-        metrics[split] = evaluate(finished.task, served, finished.data.content.splits[split], run)
-        family, module = finished.run.family, finished.run.module
-        own = family.evaluate(module, family.examples(finished.data.content.splits[split], torch.device("cpu")))
-        for name in own.keys() & metrics[split].keys():
-            gap = abs(own[name] - metrics[split][name]) / max(1.0, abs(own[name]))
-            if not gap <= METRIC_GAP:
-                message = (
-                    f"'{name}' on {split} is {metrics[split][name]:.4f} from the exported parts and {own[name]:.4f} "
-                    "from the trained model. The version was not published."
-                )
-                raise ParityFailed(message)
-    splits = finished.data.content.splits
-    for group, scores in finished.run.family.report(finished.run.module, splits, run).items():
+def _score(finished: Finished, served: ServedModel, exported: Exported) -> dict[str, dict[str, float]]:
+    """Return the metrics of what is served, checked against the trained model's own."""
+    task, splits, run = finished.task, finished.data.content.splits, finished.run
+    exact = {name: part.exact.run for name, part in exported.parts.items()}
+    own = {name: part.served.run for name, part in exported.parts.items()}
+    metrics = score(task, served, splits, exact)
+    check_trained(run.family, run.module, splits, metrics)
+    if any(part.served.quantized for part in exported.parts.values()):
+        equal, metrics = metrics, score(task, served, splits, own)
+        say(check_quantized(task, finished.spec.headline or task.headline, equal, metrics))
+    report = run.family.report(run.module, splits, lambda part, arrays: own[part](arrays))
+    for group, scores in report.items():
         metrics[group] = {**metrics.get(group, {}), **scores}
     return metrics

@@ -169,7 +169,10 @@ def _show_card(model: str, version: str, url: str, *, as_json: bool) -> None:
 def _files(part: Json) -> str:
     """Return the formats of a part with their sizes, the one that is served first."""
     files: list[Json] = [part, *part.get("also", ())]
-    return ", ".join(f"{file['format']} {file['payload_bytes'] / 1000:,.0f} kB" for file in files)
+    return ", ".join(
+        f"{file['format']}{' int8' if file.get('quantized') else ''} {file['payload_bytes'] / 1000:,.0f} kB"
+        for file in files
+    )
 
 
 def _aliases(aliases: dict[str, int]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pydantic import JsonValue
 
 from app.client import Client
-from benchmarks import translations
+from benchmarks import eight_bits, translations
 from benchmarks.row import Cards, Check, Report, Row
 
 LEAST_BLEU = 29.0
@@ -17,6 +17,10 @@ DATASET = "multi30k"
 GREEDY, BEAM = "greedy", "beam 5, α 0.6, β 0.2"
 SEARCHES: Mapping[str, Mapping[str, JsonValue]] = {GREEDY: {"beam_size": 1}, BEAM: {}}
 CONFIG: dict[str, JsonValue] = {"hidden": 256, "embedding": 256}
+BITS = (
+    "With attention, seed 0, the default search: the published graphs and the same with their large products in eight "
+    "bits (`export.quantize`), one thread, processor time."
+)
 TRAINING: dict[str, JsonValue] = {"epochs": 8, "batch_size": 64, "learning_rate": 2e-3}
 
 
@@ -54,7 +58,9 @@ class Multi30k(Row):
                     lines.append(f"| {variant} | {card.seed} | {search} | {own[0]:.2f} | {own[1]:.2f} | {rest} |")
                 same.append(translations.served(f"{variant}, seed {card.seed}", card, found[variant, BEAM][-1][0]))
         checks = [*_checks(found), *same]
-        return Report("\n".join([*lines, "", translations.ABOUT, translations.signatures()]), checks)
+        bits = eight_bits.table(client, cards["attention"][0], *translations.pairs()["test"])
+        lines += ["", BITS, "", bits, "", translations.ABOUT, translations.signatures()]
+        return Report("\n".join(lines), checks)
 
 
 ROW = Multi30k()

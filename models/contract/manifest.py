@@ -13,12 +13,16 @@ from models.contract.training import Ended
 
 
 class PartFile(Options):
-    """One exported graph in one format: where it lies in the store, and its hash."""
+    """One exported graph in one format: where it lies in the store, and its hash.
+
+    ``quantized`` says that its large products are computed in eight bits, so that it does not equal the trained model.
+    """
 
     path: str
     format: str = "onnx"
     sha256: str
     payload_bytes: int
+    quantized: bool = Field(default=False, exclude_if=lambda quantized: not quantized)
 
 
 class FurtherFile(PartFile):
@@ -62,9 +66,9 @@ class Manifest(Options):
     """One version of a model, whole. What has no manifest does not exist.
 
     ``metrics`` are computed from the exported parts through the task's codec; ``parity`` is the largest
-    difference between exported and trained per part and output; ``curves`` has one point per epoch; ``ended`` says why
-    the training ended; ``further_datasets`` are those that the configuration names, by option. ``ended`` is null and
-    ``history`` empty in manifests older than they are.
+    difference between exported and trained per part and output, of quantised parts without indices; ``curves`` has one
+    point per epoch; ``ended`` says why the training ended; ``further_datasets`` are those that the configuration names,
+    by option. ``ended`` is null and ``history`` empty in manifests older than they are.
     """
 
     model: Name

@@ -140,6 +140,8 @@ class Task(ABC):
     verbs: ClassVar[Mapping[str, Verb]]
     headline: ClassVar[str]
     """The metric to show first, such as ``accuracy``."""
+    lower_is_better: ClassVar[frozenset[str]] = frozenset()
+    """Those of the metrics that can be a headline of which less is better."""
 
     @abstractmethod
     def evaluation(self, model: ServedModel, split: Split) -> Evaluation:

@@ -26,6 +26,7 @@ class Conversation(Task):
 
     name = "conversation"
     headline = "perplexity"
+    lower_is_better = frozenset({"perplexity"})
     verbs: ClassVar[Mapping[str, Verb]] = {
         "reply": Verb(
             request=ReplyRequest,

@@ -57,6 +57,7 @@ class Generation(Task):
 
     name = "generation"
     headline = "elbo"
+    lower_is_better = frozenset({"energy_distance"})
     verbs: ClassVar[Mapping[str, Verb]] = {
         "sample": Verb(SampleRequest, Drawn, sample, picture=PICTURE),
         "encode": Verb(InputsRequest, Encoded, encode, media=dict.fromkeys(BARE, _bare_image)),

@@ -31,6 +31,7 @@ class Language(Task):
 
     name = "language"
     headline = "perplexity"
+    lower_is_better = frozenset({"perplexity"})
     verbs: ClassVar[Mapping[str, Verb]] = {
         "complete": Verb(
             request=CompleteRequest,

@@ -5,15 +5,21 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import onnx
+import pytest
 import torch
 
 from conformance.bench import CATALOG, Bench, ExportedBench
 from models.contract.task import Arrays, answer
 from models.contract.tensors import TOLERANCES, TensorSignature
 from models.contract.ties import without_ties
-from workers.exporting.gate import PARITY_SIZES, TRACED_SIZES, check_parity, traced_sizes
+from workers.exporting.gate import PARITY_SIZES, TRACED_SIZES, check_parity, measure, traced_sizes
+from workers.exporting.onnx import open_graph
+from workers.exporting.quantization import LEAST_WEIGHTS, quantized
 
 ROWS = 5
+EIGHT_BITS = 0.2
+"""Largest difference of a part in eight bits on networks that hardly learnt."""
 
 
 def _example(bench: Bench, part: str, sizes: dict[str, int], seed: int) -> Arrays:
@@ -25,6 +31,17 @@ def _example(bench: Bench, part: str, sizes: dict[str, int], seed: int) -> Array
 def _conforms(array: np.ndarray, signature: TensorSignature, sizes: dict[str, int]) -> bool:
     wanted = tuple(sizes.get(axis, axis) if isinstance(axis, str) else axis for axis in signature.shape)
     return array.dtype == signature.dtype and array.shape == wanted
+
+
+def _large_products(graph: bytes) -> list[str]:
+    """Return the products of ``graph`` whose weights are many, as a reader of its nodes counts them."""
+    model = onnx.load_model_from_string(graph)
+    sizes = {item.name: math.prod(item.dims) for item in model.graph.initializer if len(item.dims) == 2}
+    return [
+        node.name
+        for node in model.graph.node
+        if node.op_type in ("MatMul", "Gemm") and max(sizes.get(name, 0) for name in node.input[:2]) >= LEAST_WEIGHTS
+    ]
 
 
 def _evaluated(exported: ExportedBench, asked: set[str]) -> dict[str, float]:
@@ -75,6 +92,26 @@ def test_every_part_equals_the_module(exported: ExportedBench) -> None:
         differences, probe = check_parity(part, export, exported.format, run, bench.family, generator)
         assert differences.keys() == {output.name for output in export.signature.outputs}
         assert len(probe) == len(PARITY_SIZES)
+
+
+@pytest.mark.parametrize("exported", ["onnx"], indirect=True)
+def test_every_part_runs_in_eight_bits_or_stays_as_it_is(exported: ExportedBench) -> None:
+    """No large product is left out, and what has none is not touched; sizes are those of the gate."""
+    bench = exported.bench
+    for part, export in bench.exports.items():
+        graph = exported.graphs[part]
+        data = quantized(graph)
+        assert (data is None) == (not _large_products(graph))
+        if data is None:
+            continue
+        assert _large_products(data) == []
+        generator = torch.Generator().manual_seed(5)
+        _, probe = check_parity(part, export, "onnx", exported.runs[part], bench.family, generator)
+        differences, own = measure(part, export, open_graph(data, export.signature), probe)
+        numbers = {output.name for output in export.signature.outputs if output.quantity != "indices"}
+        assert differences.keys() == numbers
+        assert max(differences.values()) < EIGHT_BITS
+        assert len(own) == len(PARITY_SIZES)
 
 
 def test_every_part_conforms_to_its_signature(exported: ExportedBench) -> None:

@@ -6,7 +6,7 @@ example among them: an exporter that silently freezes an axis is caught here and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,6 +69,50 @@ def check_parity(
     return largest, probe
 
 
+def measure(
+    name: str, export: Export, run: RunPart, probe: Sequence[tuple[Arrays, Arrays]]
+) -> tuple[dict[str, float], list[tuple[Arrays, Arrays]]]:
+    """Return the largest difference per output from the trained module, but for indices, and the probe of this graph.
+
+    For a graph that is not meant to be equal: it must run at every size of the probe and answer with numbers, of the
+    same shapes; no tolerance is applied.
+
+    Args:
+        name: of the part.
+        export: the part.
+        run: runs the graph.
+        probe: of the graph that equals the module.
+
+    Raises:
+        ParityFailed: it does not run, or answers with another shape or with what is not a number.
+    """
+    reference = (export.reference or export.module).eval()
+    measured = [output for output in export.signature.outputs if output.quantity != "indices"]
+    largest: dict[str, float] = {}
+    own: list[tuple[Arrays, Arrays]] = []
+    for arrays, equal in probe:
+        with torch.no_grad():
+            wanted = _by_name(
+                export.signature, reference(*(torch.from_numpy(arrays[item.name]) for item in export.signature.inputs))
+            )
+        try:
+            found = run(arrays)
+        except Exception as error:
+            raise ParityFailed(f"Part '{name}' cannot be run in eight bits: {error}") from error
+        for output in measured:
+            difference = np.inf
+            if found[output.name].shape == equal[output.name].shape:
+                difference = _difference(wanted[output.name], found[output.name])
+            if not np.isfinite(difference):
+                message = (
+                    f"Output '{output.name}' of part '{name}' in eight bits is not as it was: train without quantize."
+                )
+                raise ParityFailed(message)
+            largest[output.name] = max(largest.get(output.name, 0.0), difference)
+        own.append((arrays, found))
+    return largest, own
+
+
 def _by_name(signature: PartSignature, outputs: Tensor | tuple[Tensor, ...]) -> dict[str, Array]:
     values = outputs if isinstance(outputs, tuple) else (outputs,)
     return {item.name: value.numpy() for item, value in zip(signature.outputs, values, strict=True)}
@@ -90,9 +134,7 @@ def _differences(
         if expected.shape != actual.shape:
             message = f"Output '{output.name}' of part {part} is {actual.shape} instead of {expected.shape} at {sizes}."
             raise ParityFailed(message)
-        scale = np.maximum(1.0, np.abs(expected.astype(np.float64)))
-        gap = np.abs(expected.astype(np.float64) - actual.astype(np.float64)) / scale
-        difference = float(gap.max(initial=0.0))
+        difference = _difference(expected, actual)
         if not difference <= TOLERANCES[output.quantity]:
             message = (
                 f"Output '{output.name}' of part {part} differs from the trained model by {difference:.2e} at "
@@ -101,3 +143,10 @@ def _differences(
             raise ParityFailed(message)
         differences[output.name] = difference
     return differences
+
+
+def _difference(expected: Array, actual: Array) -> float:
+    """Return the largest difference, relative above magnitude 1."""
+    scale = np.maximum(1.0, np.abs(expected.astype(np.float64)))
+    gap = np.abs(expected.astype(np.float64) - actual.astype(np.float64)) / scale
+    return float(gap.max(initial=0.0))

@@ -41,6 +41,7 @@ class Drawing(Task):
 
     name = "drawing"
     headline = "pixel_distance"
+    lower_is_better = frozenset({"pixel_distance"})
     verbs: ClassVar[Mapping[str, Verb]] = {"draw": Verb(DrawRequest, Drawn, draw)}
 
     def evaluation(self, model: ServedModel, split: Split) -> Evaluation:

@@ -41,6 +41,19 @@ BODY = {"family": "mlp", "dataset": "digits", "model": "m"}
         ({"export": {"formats": []}}, "validation_failed", "/export/formats", "at least 1"),
         ({"export": {"formats": ["pickle"]}}, "validation_failed", "/export/formats/0", "onnx"),
         ({"export": {"formats": ["onnx", "onnx"]}}, "validation_failed", "/export/formats", "a format twice"),
+        ({"export": {"quantize": 8}}, "validation_failed", "/export/quantize", "boolean"),
+        (
+            {"export": {"formats": ["onnx", "torchscript"], "quantize": True}},
+            "validation_failed",
+            "/export/quantize",
+            'needs "formats": ["onnx"]',
+        ),
+        (
+            {"export": {"quantize": True, "formats": ["torchscript"]}},
+            "validation_failed",
+            "/export/quantize",
+            'needs "formats": ["onnx"]',
+        ),
     ],
 )
 async def test_wrong_field_is_named(
