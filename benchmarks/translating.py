@@ -2,10 +2,10 @@
 
 One network, 256 units, 4,000 tokens, random sentences of 4 to 20; one thread. Training: target tokens per second of
 processor time of Lectern's learner, and of a loop written by hand with ``nn.GRU`` and attention, on the same batches,
-taking turns. Serving: sentences per second of the codec of ``translate`` at beam 5, whose parts are run by ONNX Runtime
-as served, by the same graphs quantised, and by the same modules in eager PyTorch, taking turns, one and 32 sentences a
-request. Then as many sentences by one client and by 32 at once, whose steps meet in the queues of the parts, by the
-clock.
+taking turns. Serving: sentences per second of the search of ``translate`` at beam 5, its parts run by ONNX Runtime as
+served, by the same graphs quantised, and of the same network searched in eager PyTorch as one writes it
+(``plain_beam.py``), taking turns, one and 32 sentences a request; targets are as long as their sources. Then as many
+sentences by one client and by 32 at once, whose steps meet in the queues of the parts, by the clock.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -29,10 +30,15 @@ from app.serving.runtimes.runtime import LoadedPart
 from app.serving.tickets import Ticket
 from benchmarks.eight_bits import in_eight_bits, loaded, runner
 from benchmarks.machine import describe
+from benchmarks.plain_beam import plain_beam
 from models.catalog import Catalog
-from models.contract.task import Arrays, Codec, Prediction, ServedModel, answer
+from models.contract.task import Array, Arrays, Codec, Prediction, ServedModel, answer
 from models.contract.training import Plan
+from models.data.texts.segmentation import END_INDEX
 from models.family import Export
+from models.nn.seq2seq.network import Seq2Seq
+from models.seq2seq.beam import Search, beam_search
+from models.seq2seq.running import Source
 from models.translation.requests import TranslateRequest
 from models.translation.translating import translate
 from workers.exporting.formats import write
@@ -49,6 +55,7 @@ CONFIG = {"vocabulary": "word", "vocabulary_size": WORDS, "least_count": 1, "joi
 LIMITS = Limits(batch_size=64)
 
 Run = Callable[[str, Arrays], Arrays]
+Find = Callable[[Sequence[Array]], list[list[int]]]
 
 
 class Plain(nn.Module):
@@ -87,9 +94,9 @@ def main() -> None:
     sources, targets = _sentences(1), _sentences(2)
     family = _family(sources, targets)
     _training(family, sources, targets, arguments.steps)
-    model, exports, graphs = _exported(family)
+    model, network, graphs = _exported(family)
     parts, small = loaded(model, graphs), loaded(model, in_eight_bits(graphs))
-    _serving(model, exports, {"served": parts, "int8": small}, sources, arguments.rounds)
+    _serving(network, {"served": parts, "int8": small}, arguments.rounds)
     _clients(model, parts, sources)
 
 
@@ -151,8 +158,8 @@ def _training(family: Any, sources: Sequence[str], targets: Sequence[str], steps
     print(f"training: {_listing(median, 'target tokens/s')}; ratio {median['lectern'] / median['by hand']:.2f}")
 
 
-def _exported(family: Any) -> tuple[ServedModel, Mapping[str, Export], Mapping[str, bytes]]:  # noqa: ANN401
-    """Return the untrained model, its modules and its graphs."""
+def _exported(family: Any) -> tuple[ServedModel, Seq2Seq, Mapping[str, bytes]]:  # noqa: ANN401
+    """Return the untrained model, its network and its graphs."""
     module = family.build(torch.Generator().manual_seed(1)).eval()
     exports: Mapping[str, Export] = family.export(module)
     signatures = {name: export.signature for name, export in exports.items()}
@@ -163,47 +170,39 @@ def _exported(family: Any) -> tuple[ServedModel, Mapping[str, Export], Mapping[s
     graphs: dict[str, bytes] = {}
     for name, export in exports.items():
         graphs[name] = write(name, export, "onnx", family.example(name, traced_sizes(export.signature), generator))
-    return model, exports, graphs
+    return model, module, graphs
 
 
-def _serving(
-    model: ServedModel,
-    exports: Mapping[str, Export],
-    parts: Mapping[str, Mapping[str, LoadedPart]],
-    sentences: Sequence[str],
-    rounds: int,
-) -> None:
-    """Print sentences per second by size of request: ``parts`` by side, and eager PyTorch."""
-
-    def eager(part: str, arrays: Arrays) -> Arrays:
-        export = exports[part]
-        tensors = [torch.from_numpy(arrays[item.name]) for item in export.signature.inputs]
-        with torch.inference_mode():
-            outputs = (export.reference or export.module)(*tensors)
-        return {item.name: value.numpy() for item, value in zip(export.signature.outputs, outputs, strict=True)}
-
-    sides: dict[str, Run] = {"eager": eager}
-    sides = {name: runner(own) for name, own in parts.items()} | sides
+def _serving(network: Seq2Seq, parts: Mapping[str, Mapping[str, LoadedPart]], rounds: int) -> None:
+    """Print sentences per second by size of request: of ``parts`` by side, and of plain PyTorch."""
+    random, words = np.random.default_rng(1), len(network.encoder.embedding)
+    sides: dict[str, Find] = {name: partial(_searched, runner(own)) for name, own in parts.items()}
+    sides["plain"] = lambda sources: plain_beam(network, [torch.from_numpy(each) for each in sources], BEAM)
     served: dict[int, float] = {}
     for batch in (1, 32):
         seconds: dict[str, list[float]] = {name: [] for name in sides}
         same = dict.fromkeys(sides, 0)
-        for index in range(rounds):
-            chosen = tuple(sentences[(index * batch + offset) % len(sentences)] for offset in range(batch))
-            texts: list[list[object]] = []
-            for name, run in sides.items():
+        for _ in range(rounds):
+            sources = [random.integers(END_INDEX + 1, words, random.integers(4, 21)) for _ in range(batch)]
+            targets: dict[str, list[list[int]]] = {}
+            for name, find in sides.items():
                 started = time.process_time()
-                found = answer(translate(model, _request(chosen)), run)
+                targets[name] = find(sources)
                 seconds[name].append(time.process_time() - started)
-                texts.append([item["translation"] for item in found])
-            for name, own in zip(sides, texts, strict=True):
-                same[name] += sum(one == other for one, other in zip(texts[0], own, strict=True))
+                same[name] += sum(one == other for one, other in zip(targets["served"], targets[name], strict=True))
         rate = {name: batch / statistics.median(found) for name, found in seconds.items()}
         served[batch] = rate["served"]
-        agreed = f"of {rounds * batch} translations {same['eager']} equal, in eight bits {same['int8']}"
-        ratios = f"ratio {rate['served'] / rate['eager']:.2f}, int8 to served {rate['int8'] / rate['served']:.2f}"
+        agreed = f"of {rounds * batch} targets {same['plain']} equal, in eight bits {same['int8']}"
+        ratios = f"ratio {rate['served'] / rate['plain']:.2f}, int8 to served {rate['int8'] / rate['served']:.2f}"
         print(f"beam {BEAM}, batch {batch}: {_listing(rate, 'sentences/s')}; {ratios}; {agreed}")
     print(f"batch 32 against batch 1, per sentence: {served[32] / served[1]:.2f}")
+
+
+def _searched(run: Run, sources: Sequence[Array]) -> list[list[int]]:
+    """Return the best target of each of ``sources`` (tokens,) int64, as long as it is."""
+    search = Search(BEAM, longest=(1.0, 0), barred=(END_INDEX,))
+    found: Any = answer(cast("Any", beam_search([Source(each) for each in sources], search)), run)
+    return [hypotheses[0].indices.tolist() for hypotheses in found]
 
 
 def _clients(model: ServedModel, parts: Mapping[str, LoadedPart], sentences: Sequence[str]) -> None:
