@@ -25,6 +25,10 @@ BELIEVED_SECONDS = 1.0
 AHEAD_SECONDS = 0.5
 """How long before a listing is believed no more it is looked up anew, so that requests need not wait for the store."""
 
+LATE_SECONDS = 2.0
+"""How long a listing is believed beyond that while its successor is on its way: on a gateway that is too busy to take
+it, what does not need it must not wait for it."""
+
 RECONNECT_SECONDS = 1.0
 
 log = structlog.get_logger()
@@ -93,7 +97,7 @@ class Registry:
         """Return what ``find`` would if nothing has to be looked up or loaded for it; costs microseconds."""
         known = self._known.get(model)
         left = known.until - self._clock() if known else 0.0
-        if known is None or left <= 0:
+        if known is None or left <= (-LATE_SECONDS if model in self._looking_up else 0.0):
             return None
         if left <= AHEAD_SECONDS and model not in self._looking_up:
             self._begin_look_up(model)

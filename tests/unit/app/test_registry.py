@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from app.dependencies import Services
-from app.serving.registry import AHEAD_SECONDS, BELIEVED_SECONDS, Registry
+from app.serving.registry import AHEAD_SECONDS, BELIEVED_SECONDS, LATE_SECONDS, Registry
 from models.artifacts.versions import ModelListing
 from models.contract.errors import ModelNotFound, StoreUnavailable, VersionNotFound
 from unit.app.publishing import Publisher
@@ -194,3 +194,28 @@ async def test_listing_is_looked_up_before_anybody_has_to_wait_for_it(
     free.set()
     assert await asyncio.gather(*waiting) == [2, 2, 2]
     assert not asked.acquire(blocking=False)
+
+
+async def test_what_is_loaded_answers_while_a_look_up_is_late(
+    registry: Registry, publisher: Publisher, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For some time, and only once its successor is on its way; then whoever asks waits for it."""
+    publisher.publish()
+    endpoint = await registry.find("tiny", None)
+    free, listing = threading.Event(), publisher.versions.listing
+
+    def slow(model: str) -> ModelListing:
+        free.wait(5)
+        return listing(model)
+
+    monkeypatch.setattr(publisher.versions, "listing", slow)
+    clock.seconds = BELIEVED_SECONDS
+    assert registry.at_hand("tiny", None) is None, "nobody has looked"
+    clock.seconds = BELIEVED_SECONDS - AHEAD_SECONDS
+    assert registry.at_hand("tiny", None) is endpoint
+    clock.seconds = BELIEVED_SECONDS + LATE_SECONDS / 2
+    assert registry.at_hand("tiny", None) is endpoint
+    clock.seconds = BELIEVED_SECONDS + LATE_SECONDS
+    assert registry.at_hand("tiny", None) is None
+    free.set()
+    assert await registry.find("tiny", None) is endpoint
