@@ -33,10 +33,6 @@ who sends requests, or now and then one is sent on a connection that is being cl
 
 POLL_SECONDS = 0.02
 
-YOUNG_OBJECTS = 20_000
-"""So many objects more than before are made until cycles are looked for. Requests leave next to none, and looking every
-700 objects, Python's default, takes 3 % of the time under load."""
-
 ACCEPTED_AT_A_TIME = 32
 """Connections taken in one turn of the event loop. uvloop itself takes one, so that on a busy gateway, whose turns are
 long, new clients would wait for seconds; many more would not leave other processes their share."""
@@ -98,7 +94,6 @@ class Server(uvicorn.Server):
         # What start-up left stays for good; scanning it at every collection is the tail of latencies.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(YOUNG_OBJECTS)
         await self._ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
