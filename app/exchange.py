@@ -89,6 +89,7 @@ class Direct:
         if exchange.admit():
             return True
         connection.cycle = before
+        exchange.forget()
         return False
 
 
@@ -274,12 +275,16 @@ class Exchange:
             if served is None or served.path is not self._path or served.endpoint() is not endpoint:
                 connection.served = Served.of(connection.url, self._path, endpoint)
             del self._endpoint  # an idle connection keeps its last exchange, but no model in memory
-        del self._ticket  # it knows this exchange; a cycle would wait for the collector, its arrays too
+        self.forget()
         self._body = b""
         self._direct.telemetry.answered(self._path.path, "POST", status, seconds)
         if not self.keep_alive and not connection.transport.is_closing():
             connection.transport.close()
         connection.on_response_complete()
+
+    def forget(self) -> None:
+        """Let go of the ticket, which knows this exchange: a cycle would wait for the collector, its arrays too."""
+        del self._ticket
 
     def _too_slow(self) -> None:
         if not self.response_complete:

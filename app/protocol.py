@@ -57,8 +57,8 @@ class BoundedProtocol(HttpToolsProtocol):
         direct = self._direct
         if direct is not None:
             direct.shedding.turns.reads()
-            served = self.served
-            if served is not None and self._between_requests and direct.shedding.refuses(self, served, data):
+            served, free = self.served, self._between_requests and not self._answering()
+            if served is not None and free and direct.shedding.refuses(self, served, data):
                 return
         self._progressed = False
         super().data_received(data)
@@ -111,7 +111,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Give what is still to come of an answered request some time."""
-        if self.cycle.response_complete and self.cycle.more_body:
+        if self.cycle.response_complete and self.cycle.more_body and not self._between_requests:
             self._close_in(LINGER_SECONDS)
         self._idle_since = time.perf_counter()
         if self.pipeline or self.timeout_keep_alive_task is None:

@@ -40,6 +40,9 @@ TOLD = re.compile(
 
 KEPT = {b"keep-alive", b""}
 END = b"\r\n\r\n"
+KEPT_BYTES = 2048
+"""Longer heads are looked at each time, as one is kept for each connection."""
+
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
@@ -113,9 +116,9 @@ class Shedding:
             found = _whole(data)
             if found is None:
                 return False
-            given = found.get(b"x-request-id")
-            if given is None:
-                served.head, served.length = data[: data.index(END) + len(END)], len(data)
+            given, end = found.get(b"x-request-id"), data.index(END) + len(END)
+            if given is None and end <= KEPT_BYTES:
+                served.head, served.length = data[:end], len(data)
         head, content = _answer(tuple(connection.server_state.default_headers))
         if not head or connection.flow.write_paused:
             return False

@@ -68,6 +68,8 @@ def _weight(node: NodeProto, weights: dict[str, TensorProto]) -> Array | None:
     weight = weight.T if attributes.get("transB", 0) else weight
     if not plain or (_bias(node) and (bias is None or list(bias.dims) != [weight.shape[1]])):
         return None
+    if len(weight) < SMALLEST_BLOCK:  # filled up to a block it would be larger than it is
+        return None
     return weight
 
 

