@@ -48,7 +48,7 @@ class Sprites(Row):
         """Return all scores of the trained codes and of what they are compared with."""
         del client
         factors = WORLDS["sprites"].classes()[:MOST_EXAMPLES].astype(np.int64)
-        means = {"ground truth": scores(factors, factors)}
+        means = {"ground truth": scores(factors / factors.std(axis=0), factors)}  # each as wide as any other
         means |= {name: mean_scores(cards["beta-4"], name) for name in codes(cards["beta-4"]) if name != "trained"}
         means |= {NAMES[variant]: mean_scores(runs, "trained") for variant, runs in cards.items()}
         own, untrained = means["vae, beta-4"], means["untrained"]
