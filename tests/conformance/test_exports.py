@@ -15,7 +15,7 @@ from models.contract.tensors import TOLERANCES, TensorSignature
 from models.contract.ties import without_ties
 from workers.exporting.gate import PARITY_SIZES, TRACED_SIZES, check_parity, measure, traced_sizes
 from workers.exporting.onnx import open_graph
-from workers.exporting.quantization import LEAST_WEIGHTS, quantized
+from workers.exporting.quantization import LEAST_WEIGHTS, SMALLEST_BLOCK, quantized
 
 ROWS = 5
 EIGHT_BITS = 0.2
@@ -34,14 +34,19 @@ def _conforms(array: np.ndarray, signature: TensorSignature, sizes: dict[str, in
 
 
 def _large_products(graph: bytes) -> list[str]:
-    """Return the products of ``graph`` whose weights are many, as a reader of its nodes counts them."""
+    """Return the products of ``graph`` whose weights are many, of a block of inputs at least, as its nodes tell."""
     model = onnx.load_model_from_string(graph)
-    sizes = {item.name: math.prod(item.dims) for item in model.graph.initializer if len(item.dims) == 2}
-    return [
-        node.name
-        for node in model.graph.node
-        if node.op_type in ("MatMul", "Gemm") and max(sizes.get(name, 0) for name in node.input[:2]) >= LEAST_WEIGHTS
-    ]
+    shapes = {item.name: tuple(item.dims) for item in model.graph.initializer if len(item.dims) == 2}
+    found: list[str] = []
+    for node in model.graph.node:
+        if node.op_type not in ("MatMul", "Gemm"):
+            continue
+        transposed = any(item.name == "transB" and item.i for item in node.attribute)
+        for name in node.input[:2]:
+            shape = shapes.get(name, (0, 0))
+            if math.prod(shape) >= LEAST_WEIGHTS and shape[transposed] >= SMALLEST_BLOCK:
+                found.append(node.name)
+    return found
 
 
 def _evaluated(exported: ExportedBench, asked: set[str]) -> dict[str, float]:

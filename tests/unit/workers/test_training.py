@@ -291,8 +291,11 @@ def test_a_run_that_its_seconds_ended_goes_on_as_if_it_had_had_more(content: Con
 
 def test_with_early_stopping_the_seconds_leave_the_best_parameters(content: Content) -> None:
     options = {"learning_rate": 0.3, "schedule": "constant", "early_stopping": {"patience": 1_000}}
-    run = prepared(content, epochs=1_000, max_seconds=700.0, **options)  # type: ignore[arg-type]
-    losses = [point["validation_loss"] for point in train(run, Notes(), clock=seconds()).curves]
-    assert losses[-1] > min(losses)
-    assert run.validation is not None
-    assert math.isclose(run.family.evaluate(run.module, run.validation)["loss"], min(losses), rel_tol=1e-6)
+    later: list[bool] = []
+    for most in (700.0, 750.0, 800.0):  # which epoch is the best depends on the processor's last bits
+        run = prepared(content, epochs=1_000, max_seconds=most, **options)  # type: ignore[arg-type]
+        losses = [point["validation_loss"] for point in train(run, Notes(), clock=seconds()).curves]
+        later.append(losses[-1] > min(losses))
+        assert run.validation is not None
+        assert math.isclose(run.family.evaluate(run.module, run.validation)["loss"], min(losses), rel_tol=1e-6)
+    assert any(later), "an epoch after the best one"
