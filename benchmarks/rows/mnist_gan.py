@@ -24,10 +24,20 @@ ANCHORS = {
     "fid_of_untrained": "untrained generator",
     "fid_of_noise": "noise",
 }
+AS_GAN: Mapping[str, JsonValue] = {
+    "epochs": 7,
+    "schedule": "linear",
+    "gradient_penalty": 1.0,
+    "discriminator_learning_rate": 5e-4,
+    "generator_learning_rate": 5e-4,
+}
 
 
 class MnistGan(Row):
-    """Fully connected with the penalty, ten epochs, and convolutional, eight, its rates falling linearly to zero."""
+    """Fully connected as it comes, ten epochs, and convolutional with the same penalty and rates, seven, falling to zero.
+
+    At its own rates, those of the paper, the convolutional one is behind: 97.7 without the penalty, 87.5 with it.
+    """
 
     title = "MNIST, GAN and DCGAN"
     seeds: ClassVar[Sequence[int]] = (0,)
@@ -40,7 +50,7 @@ class MnistGan(Row):
         """Return both families."""
         return {
             "gan": {"family": "gan", "dataset": "mnist", "training": {"epochs": 10}},
-            "dcgan": {"family": "dcgan", "dataset": "mnist", "training": {"epochs": 8, "schedule": "linear"}},
+            "dcgan": {"family": "dcgan", "dataset": "mnist", "training": AS_GAN},
         }
 
     def report(self, client: Client, cards: Cards) -> Report:
