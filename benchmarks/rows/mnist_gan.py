@@ -24,7 +24,7 @@ ANCHORS = {
     "fid_of_untrained": "untrained generator",
     "fid_of_noise": "noise",
 }
-AS_GAN: Mapping[str, JsonValue] = {
+AS_GAN: dict[str, JsonValue] = {
     "epochs": 7,
     "schedule": "linear",
     "gradient_penalty": 1.0,
@@ -34,7 +34,7 @@ AS_GAN: Mapping[str, JsonValue] = {
 
 
 class MnistGan(Row):
-    """Fully connected as it comes, ten epochs, and convolutional with the same penalty and rates, seven, falling to zero.
+    """Fully connected as it comes, ten epochs, and convolutional with its penalty and its rates, falling, seven.
 
     At its own rates, those of the paper, the convolutional one is behind: 97.7 without the penalty, 87.5 with it.
     """
