@@ -19,10 +19,10 @@ FALLING: Mapping[str, JsonValue] = {"learning_rate": 2e-3, "schedule": "linear"}
 
 
 class Ellipses(Row):
-    """Convolutional β-VAE, β = 8, latent of 10, Adam from 2e-3 linearly to 0, batch 64, 20 epochs: 1,360 steps.
+    """Convolutional β-VAE, β = 6, latent of 10, Adam from 2e-3 linearly to 0, batch 64, 29 epochs: 1,972 steps.
 
-    One of three seeds ends with x and y turned by 45 degrees, a FactorVAE score of two thirds; so does another one at a
-    constant rate of 1e-3, whatever β from 8 to 16, and with twice as many steps.
+    With β = 8 one of three seeds ends with x and y turned by 45 degrees, a FactorVAE score of two thirds; so does another
+    one at a constant rate of 1e-3, whatever β from 8 to 16, and with twice as many steps.
     """
 
     title = "Ellipses, 3 factors at 32×32: β-VAE beside PCA, FastICA, pixels and the untrained network"
@@ -31,23 +31,23 @@ class Ellipses(Row):
         """Upload nothing: the world is built in."""
 
     def variants(self) -> Mapping[str, Mapping[str, JsonValue]]:
-        """Return the headline and, as its control, half the pressure for half as many steps again."""
+        """Return the headline and, as its control, less pressure for as many steps."""
         return {
-            "beta-8": submission("ellipses", {"beta": 8.0}, 20, FALLING),
+            "beta-6": submission("ellipses", {"beta": 6.0}, 29, FALLING),
             "beta-4": submission("ellipses", {"beta": 4.0}, 29, FALLING),
         }
 
     def seeds_of(self, variant: str) -> Sequence[int]:
         """Return three seeds for the headline, one for the control."""
-        return self.seeds if variant == "beta-8" else self.seeds[:1]
+        return self.seeds if variant == "beta-6" else self.seeds[:1]
 
     def report(self, client: Client, cards: Cards) -> Report:
         """Return all scores of the code and of its baselines."""
         del client
-        runs = cards["beta-8"]
+        runs = cards["beta-6"]
         means = {f"vae, {variant}": mean_scores(cards[variant], "trained") for variant in cards}
         means |= {name: mean_scores(runs, name) for name in codes(runs) if name != "trained"}
-        own, control, pca = means["vae, beta-8"], means["vae, beta-4"], means["pca"]
+        own, control, pca = means["vae, beta-6"], means["vae, beta-4"], means["pca"]
         active = [run.metrics["test"]["active_dimensions"] for run in runs]
         checks = [
             Check(
@@ -65,7 +65,7 @@ class Ellipses(Row):
             Check(f"control: β = 4 has a MIG of {control['mig']:.3f}, below {LEAST_MIG:g}", control["mig"] < LEAST_MIG),
         ]
         told = ", ".join(f"{value:.0f}" for value in active)
-        return Report(f"{table(means)}\n\nActive dimensions of the latent with β = 8, per seed: {told}.", checks)
+        return Report(f"{table(means)}\n\nActive dimensions of the latent with β = 6, per seed: {told}.", checks)
 
 
 ROW = Ellipses()
