@@ -21,8 +21,8 @@ FALLING: Mapping[str, JsonValue] = {"learning_rate": 2e-3, "schedule": "linear"}
 class Ellipses(Row):
     """Convolutional β-VAE, β = 6, latent of 10, Adam from 2e-3 linearly to 0, batch 64, 29 epochs: 1,972 steps.
 
-    With β = 8 one of three seeds ends with x and y turned by 45 degrees, a FactorVAE score of two thirds; so does another
-    one at a constant rate of 1e-3, whatever β from 8 to 16, and with twice as many steps.
+    With β = 8 one of three seeds ends with x and y turned by 45 degrees, a FactorVAE score of two thirds; so does
+    another one at a constant rate of 1e-3, whatever β from 8 to 16, and with twice as many steps.
     """
 
     title = "Ellipses, 3 factors at 32×32: β-VAE beside PCA, FastICA, pixels and the untrained network"
