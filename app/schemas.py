@@ -43,7 +43,7 @@ class Problem(Answer):
     errors: list[FieldProblem]
 
 
-class Page(BaseModel, Generic[Item]):
+class Page(Answer, Generic[Item]):
     """Part of a list."""
 
     items: list[Item]

@@ -65,7 +65,7 @@ def _weight(node: NodeProto, weights: dict[str, TensorProto]) -> Array | None:
     bias = weights.get(_bias(node))
     plain = attributes.get("alpha", 1.0) == attributes.get("beta", 1.0) == 1.0 and not attributes.get("transA", 0)
     weight = numpy_helper.to_array(tensor)
-    weight = weight.T if attributes.get("transB", 0) else weight
+    weight = weight.T if _transposed(node) else weight
     if not plain or (_bias(node) and (bias is None or list(bias.dims) != [weight.shape[1]])):
         return None
     if len(weight) < SMALLEST_BLOCK:  # filled up to a block it would be larger than it is

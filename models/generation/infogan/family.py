@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from models.generation.infogan.learner import InfoGanLearner
 from models.generation.infogan.part import READER, reader_signature
 from models.generation.infogan.posterior import Posterior, Reader
 from models.generation.infogan.spec import InfoGanConfig
+from models.generation.scored_code import FACTORS, is_scored
 from models.metrics.clusters import matched_accuracy
 
 EVALUATION_SEED = 0
@@ -90,7 +91,7 @@ class InfoGanFamily(AdversarialFamily[InfoGanConfig]):
     def export(self, module: nn.Module) -> dict[str, Export]:
         """Return the generator, and where the dataset has factors Q, so that what is scored is what is served."""
         parts = super().export(module)
-        if "factors" in self.meta:
+        if FACTORS in self.meta:
             signature = reader_signature(self._facts.shape, self.config.categorical_codes, self.config.continuous_codes)
             parts[READER] = Export(_reader(module), signature)
         return parts
@@ -117,7 +118,7 @@ class InfoGanFamily(AdversarialFamily[InfoGanConfig]):
     def _disentanglement(
         self, module: nn.Module, splits: Mapping[str, Split], run: RunPart
     ) -> dict[str, dict[str, float]]:
-        if "factors" not in self.meta or self.config.disentanglement is False:
+        if not is_scored(self.config.disentanglement, self.meta):
             return {}
         from models.metrics.disentanglement.scores import report  # noqa: PLC0415 - most jobs have none of it
 
@@ -133,7 +134,7 @@ class InfoGanFamily(AdversarialFamily[InfoGanConfig]):
             with torch.inference_mode():
                 return _code([item.numpy() for item in fresh(torch.from_numpy(images))], categorical)
 
-        return report(splits, _in_chunks(trained), _in_chunks(untrained), len(names))
+        return report(splits, trained, untrained, len(names))
 
 
 FAMILY = InfoGanFamily
@@ -155,11 +156,3 @@ def _code(read: Sequence[Array], categorical: int) -> Array:
     """
     columns = [item.argmax(axis=1) if place < categorical else item[:, 0] for place, item in enumerate(read)]
     return np.stack(columns, axis=1).astype(np.float64)
-
-
-def _in_chunks(read: Callable[[Array], Array]) -> Callable[[Array], Array]:
-    def read_all(images: Array) -> Array:
-        chunks = range(0, len(images), EVALUATION_BATCH)
-        return np.concatenate([read(images[begin : begin + EVALUATION_BATCH].astype(np.float32)) for begin in chunks])
-
-    return read_all

@@ -16,6 +16,7 @@ from models.generation.adversarial.limits import check_parameters, check_sides, 
 from models.generation.adversarial.part import HEADLINE, NAME, VERBS, signature
 from models.generation.adversarial.training import AdversarialTraining
 from models.generation.infogan.part import READER, reader_signature
+from models.generation.scored_code import Disentanglement, check_scored
 
 Units = Annotated[int, Field(ge=1, le=16_384)]
 Channels = Annotated[int, Field(ge=1, le=4096)]
@@ -54,10 +55,7 @@ class InfoGanConfig(Options):
     )
     discriminator_units: Units = Field(default=256, description="Units of the fully connected layer that both share.")
     posterior_units: Units = Field(default=64, description="Units of Q's own fully connected layer.")
-    disentanglement: bool | None = Field(
-        default=None,
-        description="Whether scores of disentanglement are computed at the end; when null, where there are factors.",
-    )
+    disentanglement: Disentanglement = None
 
 
 class InfoGanTraining(AdversarialTraining):
@@ -81,9 +79,7 @@ def check(config: Options, training: TrainingOptions, meta: Mapping[str, object]
         raise ValidationFailed.at(
             "/config/continuous_codes", "there is no code left to learn; ask for one, or train the family dcgan"
         )
-    if config.disentanglement and "factors" not in meta:
-        detail = "needs a dataset of kind 'factors', which says what is behind each image; this one does not"
-        raise ValidationFailed.at("/config/disentanglement", detail)
+    check_scored(config.disentanglement, meta)
     facts = ImageFacts.of(meta)
     latent = config.noise + sum(config.categorical_codes) + config.continuous_codes
     shared = (config.discriminator_units, config.posterior_units)

@@ -15,6 +15,7 @@ from models.data.kind import Content
 from models.family import EVALUATION_BATCH, Examples, Export, RunPart, SingleLoss, TensorExamples, consecutive
 from models.generation.codes import Code, declared
 from models.generation.encoding import noise_of
+from models.generation.scored_code import is_scored
 from models.generation.vae.network import Encoder, Generator, Likelihood, Vae
 from models.generation.vae.spec import SPEC, VaeConfig
 from models.generation.walking import ACTIVITIES, DIVERGENCES
@@ -121,16 +122,14 @@ class VaeFamily(SingleLoss[VaeConfig, dict[str, Tensor]]):
     def report(self, module: nn.Module, splits: Mapping[str, Split], run: RunPart) -> dict[str, dict[str, float]]:
         """Return scores of disentanglement where the dataset says what is behind its images, those of others beside."""
         del module
-        if "factors" not in self.meta or self.config.disentanglement is False:
+        if not is_scored(self.config.disentanglement, self.meta):
             return {}
         fresh = self.build(torch.Generator().manual_seed(EVALUATION_SEED))
         assert isinstance(fresh, Vae)
         from models.metrics.disentanglement.scores import report  # noqa: PLC0415 - most jobs have none of it
 
         def trained(images: Array) -> Array:
-            chunks = range(0, len(images), EVALUATION_BATCH)
-            parts = [images[begin : begin + EVALUATION_BATCH].astype(np.float32) for begin in chunks]
-            return np.concatenate([run("encoder", {"images": part})["mean"] for part in parts])
+            return run("encoder", {"images": images})["mean"]
 
         return report(splits, trained, lambda images: _encoded(fresh, images)[0].numpy(), self.config.latent)
 

@@ -14,6 +14,7 @@ from models.contract.spec import FamilySpec
 from models.contract.tensors import PartSignature, TensorSignature
 from models.contract.training import GradientTraining, TrainingOptions
 from models.data.images.facts import ImageFacts
+from models.generation.scored_code import Disentanglement, check_scored
 
 Units = Annotated[int, Field(ge=1, le=16_384)]
 Maps = Annotated[int, Field(ge=1, le=1_024)]
@@ -67,10 +68,7 @@ class VaeConfig(Options):
         default="sgvb_b", description="Of the divergence: sgvb_b in closed form, sgvb_a from the latents drawn."
     )
     samples: int = Field(default=1, ge=1, le=1_000, description="Latents drawn per image and step.")
-    disentanglement: bool | None = Field(
-        default=None,
-        description="Whether scores of disentanglement are computed at the end; when null, where there are factors.",
-    )
+    disentanglement: Disentanglement = None
 
 
 class VaeTraining(GradientTraining):
@@ -91,9 +89,7 @@ def check(config: Options, training: TrainingOptions, meta: Mapping[str, object]
     assert isinstance(config, VaeConfig)
     height, width, *rest = ImageFacts.of(meta).shape
     given = config.model_fields_set
-    if config.disentanglement and "factors" not in meta:
-        detail = "needs a dataset of kind 'factors', which says what is behind each image; this one does not"
-        raise ValidationFailed.at("/config/disentanglement", detail)
+    check_scored(config.disentanglement, meta)
     if config.architecture == "mlp" and "channels" in given:
         raise ValidationFailed.at("/config/channels", "is for convolutional networks; leave it out or set architecture")
     if config.likelihood == "gaussian" and "binarization" in given and config.binarization != "none":

@@ -18,10 +18,11 @@ GROUP = "disentanglement"
 MOST_EXAMPLES = 10_000
 SPLITS = ("test", "validation", "train")
 FEW_PAIRS = 10
+ENCODED_TOGETHER = 512
 SEED = 0
 
 Encode = Callable[[Array], Array]
-"""Returns codes (count, dimensions) of images (count, height, width[, channels]) in the dataset's scale."""
+"""Returns codes (count, dimensions) of images (count, height, width[, channels]) float32 in the dataset's scale."""
 
 
 def scores(codes: Array, factors: Array, seed: int = SEED) -> dict[str, float]:
@@ -53,20 +54,25 @@ def report(
 
     Args:
         splits: with ``images`` and ``factors``.
-        encode: the trained code.
-        untrained: that of the same network before its training.
+        encode: the trained code, asked for ``ENCODED_TOGETHER`` images at a time.
+        untrained: that of the same network before its training, asked in the same way.
         dimensions: of the code, and so many components PCA and FastICA get.
     """
     images, factors = examples(splits)
     flat = images.reshape(len(images), -1).astype(np.float64)
     codes = {
-        GROUP: encode(images),
-        f"{GROUP}_untrained": untrained(images),
+        GROUP: _encoded(encode, images),
+        f"{GROUP}_untrained": _encoded(untrained, images),
         f"{GROUP}_pca": principal_components(flat, dimensions),
         f"{GROUP}_fastica": independent_components(flat, dimensions),
         f"{GROUP}_raw_pixels": flat,
     }
     return {group: scores(code, factors) for group, code in codes.items()}
+
+
+def _encoded(encode: Encode, images: Array) -> Array:
+    begins = range(0, len(images), ENCODED_TOGETHER)
+    return np.concatenate([encode(images[begin : begin + ENCODED_TOGETHER].astype(np.float32)) for begin in begins])
 
 
 def examples(splits: Mapping[str, Split]) -> tuple[Array, Array]:
