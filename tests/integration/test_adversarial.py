@@ -8,16 +8,13 @@ import numpy as np
 import pytest
 
 from app.client import ClientError
-from models.contract.jobs import JobState
-from waiting import wait_until
+from integration.generative import add_bars, images, trained
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from app.client import Json
     from integration.conftest import StackClient
 
-TRAINED_SECONDS = 240.0
 QUALITY = {
     "fid",
     "fid_of_training_images",
@@ -31,18 +28,6 @@ QUALITY = {
 }
 
 
-def _trained(stack: StackClient, body: dict[str, Any]) -> Json:
-    job_id = stack.submit(body).id
-    wait_until(lambda: stack.job(job_id).state.final, TRAINED_SECONDS)
-    job = stack.job(job_id)
-    assert job.state is JobState.SUCCEEDED, job.error
-    return {**stack.version(body["model"], 1).sent(), "log": stack.logs(job_id)}
-
-
-def _images(answer: Any, key: str = "image") -> np.ndarray:  # noqa: ANN401 - JSON
-    return np.array([item[key] for item in answer["predictions"]])
-
-
 @pytest.mark.slow
 def test_digits_are_drawn_by_their_codes(stack: StackClient) -> None:
     """From a job on built-in digits to samples of one category, walks, a card that tells anchors, and refusals."""
@@ -53,7 +38,7 @@ def test_digits_are_drawn_by_their_codes(stack: StackClient) -> None:
         "config": {"generator_channels": [32, 16], "discriminator_channels": [16, 32]},
         "training": {"epochs": 25, "batch_size": 64},
     }
-    card = _trained(stack, body)
+    card = trained(stack, body)
     assert card["verbs"] == ["sample", "interpolate", "traverse"]
     assert card["headline"] == "energy_distance"
     scores = card["metrics"]["quality"]
@@ -65,11 +50,11 @@ def test_digits_are_drawn_by_their_codes(stack: StackClient) -> None:
 
     chosen: Any = stack.predict("coded-digits", "sample", {"count": 9, "seed": 4, "codes": {"c1": 3, "c2": 0.5}})
     assert all((item["codes"]["c1"], item["codes"]["c2"]) == (3, 0.5) for item in chosen["predictions"])
-    drawn = _images(chosen)
+    drawn = images(chosen)
     assert drawn.shape == (9, 8, 8)
-    alone = _images(stack.predict("coded-digits", "sample", {"count": 1, "seed": 4, "codes": {"c1": 3, "c2": 0.5}}))
+    alone = images(stack.predict("coded-digits", "sample", {"count": 1, "seed": 4, "codes": {"c1": 3, "c2": 0.5}}))
     assert np.array_equal(drawn[:1], alone)
-    other = _images(stack.predict("coded-digits", "sample", {"count": 9, "seed": 4, "codes": {"c1": 5, "c2": 0.5}}))
+    other = images(stack.predict("coded-digits", "sample", {"count": 9, "seed": 4, "codes": {"c1": 5, "c2": 0.5}}))
     assert np.abs(drawn - other).max() > 0.1
     walked: Any = stack.predict("coded-digits", "traverse", {"seed": 4, "dimensions": ["c1", "c2"], "steps": 5})
     assert [len(row["images"]) for row in walked["predictions"]] == [10, 5]
@@ -103,7 +88,7 @@ def test_collapse_is_told_while_the_job_runs(stack: StackClient) -> None:
         "model": "collapsed-digits",
         "training": {"epochs": 4, "generator_learning_rate": 0.1},
     }
-    card = _trained(stack, body)
+    card = trained(stack, body)
     assert card["curves"][-1]["variety"] < 0.25
     assert "collapse: what the generator draws varies" in card["log"]
     assert "training.gradient_penalty" in card["log"]
@@ -112,12 +97,7 @@ def test_collapse_is_told_while_the_job_runs(stack: StackClient) -> None:
 @pytest.mark.slow
 def test_codes_of_images_with_factors_end_in_scores(stack: StackClient, tmp_path: Path) -> None:
     """Bars at a row and a column: what the second part reads is scored beside four other codes; samples take codes."""
-    factors = np.stack(np.unravel_index(np.arange(400) % 64, (8, 8)), axis=1)
-    images = np.zeros((400, 8, 8), np.uint8)
-    for image, (row, column) in zip(images, factors.tolist(), strict=True):
-        image[row : row + 3, column] = 255
-    np.savez(tmp_path / "bars.npz", images=images, factors=factors, names=["row", "column"])
-    stack.add_dataset("coded-bars", "factors", {"train": tmp_path / "bars.npz"}, {})
+    add_bars(stack, "coded-bars", tmp_path, 400, 8)
     body: dict[str, Any] = {
         "family": "infogan",
         "dataset": "coded-bars",
@@ -125,7 +105,7 @@ def test_codes_of_images_with_factors_end_in_scores(stack: StackClient, tmp_path
         "config": {"categorical_codes": [3], "generator_channels": [32, 16], "discriminator_channels": [16, 32]},
         "training": {"epochs": 3, "batch_size": 64},
     }
-    card = _trained(stack, body)
+    card = trained(stack, body)
     groups = ["disentanglement", *(f"disentanglement_{name}" for name in ("untrained", "pca", "fastica", "raw_pixels"))]
     assert card["metrics"].keys() >= {"quality", *groups}
     scores = [value for group in groups for value in card["metrics"][group].values()]
@@ -140,7 +120,7 @@ def test_codes_of_images_with_factors_end_in_scores(stack: StackClient, tmp_path
     ]
     assert card["verbs"] == ["sample", "interpolate", "traverse"]
     answer: Any = stack.predict("coded-bars", "sample", {"count": 2, "codes": {"c1": 2, "c3": -1}})
-    assert _images(answer).shape == (2, 8, 8)
+    assert images(answer).shape == (2, 8, 8)
     with pytest.raises(ClientError) as refused:
         stack.submit({**body, "dataset": "digits", "config": {"disentanglement": True}})
     assert (refused.value.status, refused.value.errors[0].pointer) == (422, "/config/disentanglement")

@@ -14,32 +14,16 @@ from PIL import Image
 
 from app.client import ClientError
 from gateways import Gateway
-from models.contract.jobs import JobState
-from waiting import wait_until
+from integration.generative import add_bars, images, trained
 
 if TYPE_CHECKING:
-    from app.client import Json
     from integration.conftest import StackClient
-
-TRAINED_SECONDS = 240.0
-
-
-def _trained(stack: StackClient, body: dict[str, Any]) -> Json:
-    job_id = stack.submit(body).id
-    wait_until(lambda: stack.job(job_id).state.final, TRAINED_SECONDS)
-    job = stack.job(job_id)
-    assert job.state is JobState.SUCCEEDED, job.error
-    return stack.version(body["model"], 1).sent()
-
-
-def _images(answer: Any, key: str = "image") -> np.ndarray:  # noqa: ANN401 - JSON
-    return np.array([item[key] for item in answer["predictions"]])
 
 
 @pytest.mark.slow
 def test_digits_are_encoded_drawn_and_walked_through(stack: StackClient, tmp_path: Path) -> None:
     """From a job on built-in digits to every verb; a hundred samples begin with what one sample is."""
-    card = _trained(
+    card = trained(
         stack,
         {
             "family": "vae",
@@ -53,8 +37,8 @@ def test_digits_are_encoded_drawn_and_walked_through(stack: StackClient, tmp_pat
     assert scores["elbo"] > -64 * np.log(2) + 15, "far better than a coin for every pixel"
     assert card["verbs"] == ["sample", "encode", "reconstruct", "interpolate", "traverse", "score"]
 
-    many = _images(stack.predict("drawn-digits", "sample", {"count": 100, "seed": 3}))
-    one = _images(stack.predict("drawn-digits", "sample", {"count": 1, "seed": 3}))
+    many = images(stack.predict("drawn-digits", "sample", {"count": 100, "seed": 3}))
+    one = images(stack.predict("drawn-digits", "sample", {"count": 1, "seed": 3}))
     assert many.shape == (100, 8, 8)
     assert np.array_equal(many[:1], one)
     assert 0 <= many.min() < 0.05
@@ -63,21 +47,21 @@ def test_digits_are_encoded_drawn_and_walked_through(stack: StackClient, tmp_pat
     digits = [item["image"] for item in stack.preview("digits", split="test", count=20)["items"]]
     inputs = [{"image": image} for image in digits]
     encoded: Any = stack.predict("drawn-digits", "encode", {"inputs": inputs})
-    means = _images(encoded, "mean")
+    means = images(encoded, "mean")
     assert means.shape == (20, 6)
-    again = _images(stack.predict("drawn-digits", "reconstruct", {"inputs": inputs}))
-    kept = _images(stack.predict("drawn-digits", "sample", {"count": 1, "codes": {"latent": means[0].tolist()}}))
+    again = images(stack.predict("drawn-digits", "reconstruct", {"inputs": inputs}))
+    kept = images(stack.predict("drawn-digits", "sample", {"count": 1, "codes": {"latent": means[0].tolist()}}))
     assert np.array_equal(kept[0], again[0])
     told: Any = stack.predict("drawn-digits", "score", {"inputs": inputs, "samples": 50})
-    assert _images(told, "importance_bound").mean() > _images(told, "elbo").mean() + 0.1
+    assert images(told, "importance_bound").mean() > images(told, "elbo").mean() + 0.1
 
-    walk = _images(
+    walk = images(
         stack.predict("drawn-digits", "interpolate", {"start": inputs[0], "end": {"input": inputs[1]}, "steps": 5})
     )
     assert np.array_equal(walk[[0, -1]], again[:2])
     rows: Any = stack.predict("drawn-digits", "traverse", {"input": inputs[0], "steps": 3})
     assert sorted(row["dimension"] for row in rows["predictions"]) == list(range(6))
-    assert _images(rows, "images").shape == (6, 3, 8, 8)
+    assert images(rows, "images").shape == (6, 3, 8, 8)
     divergences = [row["divergence"] for row in rows["predictions"]]
     assert divergences == sorted(divergences, reverse=True)
     _check_pictures(stack, inputs)
@@ -95,7 +79,7 @@ def test_shades_are_published_after_the_shortest_training(stack: StackClient) ->
         "config": {"likelihood": "gaussian"},
         "training": {"epochs": 3},
     }
-    assert _trained(stack, body)["metrics"]["test"]["reconstruction"] > 0, "a density, of pixels that hardly vary"
+    assert trained(stack, body)["metrics"]["test"]["reconstruction"] > 0, "a density, of pixels that hardly vary"
     with pytest.raises(ClientError, match="another model name") as refused:
         stack.submit({"family": "mlp", "dataset": "digits", "model": "shades"})
     assert refused.value.status == 409
@@ -105,12 +89,7 @@ def test_shades_are_published_after_the_shortest_training(stack: StackClient) ->
 @pytest.mark.slow
 def test_uploaded_factors_end_in_scores_beside_baselines(stack: StackClient, tmp_path: Path) -> None:
     """Bars at a row and a column: the card scores the code and four others; without factors the wish is refused."""
-    factors = np.stack(np.unravel_index(np.arange(800) % 100, (10, 10)), axis=1)
-    images = np.zeros((800, 12, 12), np.uint8)
-    for image, (row, column) in zip(images, factors.tolist(), strict=True):
-        image[row : row + 3, column : column + 3] = 255
-    np.savez(tmp_path / "bars.npz", images=images, factors=factors, names=["row", "column"])
-    stack.add_dataset("bars", "factors", {"train": tmp_path / "bars.npz"}, {})
+    add_bars(stack, "bars", tmp_path, 800, 12)
     body: dict[str, Any] = {
         "family": "vae",
         "dataset": "bars",
@@ -118,7 +97,7 @@ def test_uploaded_factors_end_in_scores_beside_baselines(stack: StackClient, tmp
         "config": {"latent": 4, "hidden_sizes": [64], "beta": 2.0},
         "training": {"epochs": 40, "learning_rate": 0.003, "batch_size": 32},
     }
-    metrics = _trained(stack, body)["metrics"]
+    metrics = trained(stack, body)["metrics"]
     groups = ["untrained", "pca", "fastica", "raw_pixels"]
     assert set(metrics) == {"validation", "test", "disentanglement", *(f"disentanglement_{name}" for name in groups)}
     scores = [value for group, found in metrics.items() if group.startswith("dis") for value in found.values()]
