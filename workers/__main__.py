@@ -6,6 +6,8 @@ is there next takes them up again.
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
 import os
 import signal
 import socket
@@ -13,6 +15,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from types import FrameType
 from typing import NoReturn
 
 import structlog
@@ -25,12 +29,14 @@ from workers.presence import Presence
 from workers.settings import WorkerSettings, complaints
 
 REAPER_PAUSE_SECONDS = 1.0
+STOP_SECONDS = 9.0
+"""What a stop may take beside the grace of the trainers."""
 
 
 def main() -> int:
     """Run a worker; return its exit status."""
     os.environ["REMAP_SIGTERM"] = "SIGQUIT"
-    # Celery reads REMAP_SIGTERM when it is imported.
+    # Celery and billiard read REMAP_SIGTERM when they are imported.
     from celery.signals import heartbeat_sent, worker_process_init, worker_ready, worker_shutdown  # noqa: PLC0415
 
     from workers.celery_app import make_celery  # noqa: PLC0415
@@ -53,7 +59,7 @@ def main() -> int:
     celery = make_celery(settings)
     slot = register(celery, settings)
     worker_process_init.connect(slot.begin)
-    worker_ready.connect(_end_at_ctrl_c)
+    worker_ready.connect(_stops_within(settings.worker_grace_seconds + STOP_SECONDS), weak=False)
     presence = Presence(settings)
     heartbeat_sent.connect(presence.beat)
     worker_shutdown.connect(presence.leave)
@@ -87,9 +93,31 @@ def _keep(reaper: subprocess.Popen[bytes]) -> NoReturn:
         reaper = _start_reaper()
 
 
-def _end_at_ctrl_c(**_: object) -> None:
-    """Let Ctrl-C do what SIGTERM does; by itself Celery would first wait for the job to end."""
-    signal.signal(signal.SIGINT, signal.getsignal(signal.SIGTERM))
+def _stops_within(seconds: float) -> Callable[..., None]:
+    """Return what takes over SIGTERM and Ctrl-C from Celery once the worker is ready.
+
+    At Ctrl-C Celery would first wait for the job to end. At both it waits for a child that has a job of which it has
+    not been told yet; so every child is told to stop. A worker that has not stopped after ``seconds`` says where its
+    threads are, and ends: the lease of its job lapses.
+    """
+
+    def take_over(**_: object) -> None:
+        from billiard import active_children  # noqa: PLC0415 - as Celery in main()
+
+        celerys = signal.getsignal(signal.SIGTERM)
+        assert callable(celerys)
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            faulthandler.dump_traceback_later(seconds, exit=True)
+            for child in active_children():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child.pid, signal.SIGQUIT)
+            celerys(number, frame)
+
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+
+    return take_over
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from models.artifacts.datasets import Datasets
 from models.artifacts.store import ArtifactStore
 from models.catalog import Catalog
 from models.contract.jobs import JobKeys, JobRequest
+from models.contract.workers import WORKERS
 from waiting import wait_until
 from workers.celery_app import make_celery
 from workers.claims import JobRef, connect
@@ -43,9 +44,7 @@ def alone(
     with connect(environment["LECTERN_REDIS_URL"]) as redis:
         redis.flushdb()
     command = [sys.executable, "-m", "workers"]
-    with subprocess.Popen(
-        command, env=os.environ | environment, start_new_session=True, stdout=subprocess.DEVNULL
-    ) as worker:
+    with subprocess.Popen(command, env=os.environ | environment, start_new_session=True) as worker:
         try:
             yield worker, environment
         finally:
@@ -53,12 +52,17 @@ def alone(
                 os.killpg(worker.pid, signal.SIGKILL)
 
 
-def reapers(worker: subprocess.Popen[bytes]) -> set[int]:
-    """Return the process ids of the reapers that ``worker`` started."""
+def children(worker: subprocess.Popen[bytes]) -> dict[int, str]:
+    """Return the commands of the processes that ``worker`` started, by process id."""
     command = ["/bin/ps", "-ax", "-o", "pid=,ppid=,command="]
     listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     rows = [line.split(maxsplit=2) for line in listing.splitlines()]
-    return {int(pid) for pid, parent, line in rows if int(parent) == worker.pid and "-m workers.reaper" in line}
+    return {int(pid): line for pid, parent, line in rows if int(parent) == worker.pid}
+
+
+def reapers(worker: subprocess.Popen[bytes]) -> set[int]:
+    """Return the process ids of the reapers that ``worker`` started."""
+    return {pid for pid, command in children(worker).items() if "-m workers.reaper" in command}
 
 
 def submit(ref: JobRef, environment: dict[str, str], **training: JsonValue) -> JobRequest:
@@ -102,6 +106,24 @@ def test_a_worker_told_to_stop_hands_its_job_back(
     assert (record["state"], record["attempt"], record["handed_back"]) == ("queued", "1", "1")
     assert ArtifactStore(store).exists(record["checkpoint"])
     assert redis.llen(request.waiting.key) == 1
+    redis.close()
+
+
+def test_a_worker_stops_though_its_slot_has_not_told_it_that_a_job_began(
+    alone: tuple[subprocess.Popen[bytes], dict[str, str]],
+) -> None:
+    worker, environment = alone
+    ref, redis = JobRef("default", "job_1"), connect(environment["LECTERN_REDIS_URL"])
+    wait_until(lambda: redis.zcard(WORKERS) == 1)
+    (slot,) = children(worker).keys() - reapers(worker)
+    os.kill(slot, signal.SIGSTOP)
+    request = submit(ref, environment, epochs=50_000)
+    wait_until(lambda: redis.llen(request.waiting.key) == 0)
+    os.kill(worker.pid, signal.SIGTERM)
+    time.sleep(0.5)  # it ends its slots, of which one cannot answer yet
+    os.kill(slot, signal.SIGCONT)
+    worker.wait(LIMIT_SECONDS)
+    assert redis.hget(ref.keys[0], "state") == "queued"
     redis.close()
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 class Signal:
-    def connect(self, receiver: Callable[..., object]) -> object: ...
+    def connect(self, receiver: Callable[..., object], *, weak: bool = True) -> object: ...
 
 heartbeat_sent: Signal
 worker_process_init: Signal
