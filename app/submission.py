@@ -17,7 +17,6 @@ from models.contract.errors import (
     Conflict,
     DatasetNotFound,
     FamilyNotFound,
-    FieldError,
     ValidationFailed,
     WrongDatasetKind,
 )
@@ -139,7 +138,7 @@ def _request(services: Services, spec: FamilySpec, record: DatasetRecord, submis
         raise ValidationFailed.at("/export/quantize", detail)
     if spec.check is not None:
         spec.check(config, training, record.meta)
-    _check_task(services, spec, submission.model)
+    services.versions.check_task(submission.model, spec)
     return JobRequest(
         family=spec.name,
         dataset=record.name,
@@ -152,17 +151,6 @@ def _request(services: Services, spec: FamilySpec, record: DatasetRecord, submis
         dataset_digest=record.digest,
         further_datasets=_further(services, spec, config),
     )
-
-
-def _check_task(services: Services, spec: FamilySpec, model: str) -> None:
-    """Return if a new version of ``model`` would answer what its newest does, so that its callers can go on."""
-    newest = services.versions.newest(model)
-    if newest is not None and newest.task != spec.task:
-        detail = (
-            f"the model '{model}' answers the task '{newest.task}' in its version {newest.version}, and the family "
-            f"'{spec.name}' learns '{spec.task}'; submit a job with another model name"
-        )
-        raise Conflict(f"/model: {detail}", [FieldError("/model", detail)])
 
 
 def _further(services: Services, spec: FamilySpec, config: Options) -> dict[str, NamedContent]:

@@ -61,6 +61,7 @@ def work(claim: Claim, settings: WorkerSettings, stop: Stop) -> bool:
         claim.succeed(request.model, already)
         return True
     assembly = Assembly.of(request, settings)
+    _patiently(lambda: versions.check_task(request.model, assembly.spec))
     with _others(assembly, claim) as others:
         data = _patiently(lambda: assembly.data(store))
         run = assembly.run(data, data.content.splits)
@@ -88,6 +89,7 @@ def work(claim: Claim, settings: WorkerSettings, stop: Stop) -> bool:
     finished = Finished(assembly.spec, task, request, data, run, outcome, seconds)
     exported = export(finished)
     seconds["export"] = time.monotonic() - marked
+    _patiently(lambda: versions.check_task(request.model, assembly.spec))
     if not claim.publishing():
         return False
     manifest = _patiently(lambda: publish(finished, exported, claim, versions))

@@ -21,6 +21,8 @@ from models.artifacts.store import ArtifactStore, ObjectMissing
 from models.contract.config import Options, is_name
 from models.contract.errors import (
     AliasNotFound,
+    Conflict,
+    FieldError,
     LeaseLost,
     ModelNotFound,
     ValidationFailed,
@@ -28,6 +30,7 @@ from models.contract.errors import (
     VersionNotFound,
 )
 from models.contract.manifest import Manifest
+from models.contract.spec import FamilySpec
 
 
 class _Marker(Options):
@@ -162,6 +165,20 @@ class Versions:
             with suppress(VersionNotFound):
                 return self.manifest(model, number)
         return None
+
+    def check_task(self, model: str, spec: FamilySpec) -> None:
+        """Return if a new version of ``model`` would answer what its newest does, so that its callers can go on.
+
+        Raises:
+            Conflict: it answers another task than the family's.
+        """
+        newest = self.newest(model)
+        if newest is not None and newest.task != spec.task:
+            detail = (
+                f"the model '{model}' answers the task '{newest.task}' in its version {newest.version}, and the family "
+                f"'{spec.name}' learns '{spec.task}'; submit a job with another model name"
+            )
+            raise Conflict(f"/model: {detail}", [FieldError("/model", detail)])
 
     def read(self, path: str) -> bytes:
         """Return the bytes of a part or probe.

@@ -52,6 +52,16 @@ def test_two_jobs_queue_behind_one_worker_and_both_finish(stack: StackClient) ->
     assert str(first.finished) <= str(last.started)
 
 
+def test_of_two_queued_jobs_of_different_tasks_under_one_name_the_first_has_it(stack: StackClient) -> None:
+    first = submit(stack, "disputed", epochs=2)
+    second = stack.submit({"family": "vae", "dataset": "digits", "model": "disputed", "training": {"epochs": 5_000}})
+    lost = wait_for(stack, second.id)
+    assert (stack.job(first.id).state, lost.state) == (JobState.SUCCEEDED, JobState.FAILED)
+    assert lost.error is not None
+    assert lost.error.code == "conflict"
+    assert "submit a job with another model name" in str(lost.error.detail)
+
+
 @pytest.mark.slow
 def test_a_free_worker_takes_the_job_of_the_highest_priority_first(stack: StackClient) -> None:
     """Those of equal priority in the order of their submission; what runs is not interrupted."""
