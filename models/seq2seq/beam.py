@@ -8,6 +8,7 @@ where |Y| counts the end.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -112,52 +113,89 @@ def beam_search(sources: Sequence[Source], search: Search) -> Running[list[list[
     return found
 
 
-def allowed(taken: Stepped, search: Search) -> Array:
-    """Return the log-probabilities (rows, top) of a step's candidates, −∞ for those that a target may not hold.
+def allowed(taken: Stepped, search: Search, wide: int | None = None) -> Array:
+    """Return the log-probabilities (rows, wide) of a step's best candidates, −∞ for those that a target may not hold.
 
     That is padding, which no target was taught with, the unknown token if the search is without, and what it bars.
     """
-    likeliest = taken.likeliest.astype(np.float64)
-    likeliest[taken.candidates <= (PADDING if search.unknown else UNKNOWN)] = -np.inf
-    if search.barred:
-        likeliest[np.isin(taken.candidates, search.barred)] = -np.inf
+    candidates = taken.candidates[:, :wide]
+    likeliest = taken.likeliest[:, :wide].astype(np.float64)
+    likeliest[candidates <= (PADDING if search.unknown else UNKNOWN)] = -np.inf
+    for token in search.barred:
+        likeliest[candidates == token] = -np.inf
     return likeliest
 
 
 class _Beams:
-    """The live hypotheses of some sources, those of a source beside one another, and the finished ones."""
+    """The live hypotheses of some sources, those of a source beside one another, and the finished ones.
+
+    What is small is kept in lists: a step of one source is a few dozen numbers, for which arrays take longer.
+    """
 
     def __init__(self, rows: Rows, lengths: Sequence[int], search: Search) -> None:
-        count = len(lengths)
         self.rows = rows
         self.finished: list[list[Hypothesis]] = [[] for _ in lengths]
-        self.last = np.full(count, END_INDEX, np.int64)
+        self.last = np.full(len(lengths), END_INDEX, np.int64)
         self._search = search
         self._lengths = lengths
-        self._owners = np.arange(count)
-        self._totals = np.zeros(count)
-        self._tokens = np.zeros((count, 0), np.int64)
+        self._limits = [search.limit(length) for length in lengths]
+        self._groups = [(source, source, source + 1) for source in range(len(lengths))]
+        """Sources that have live hypotheses, and where the rows of each begin and end."""
+        self._totals = np.zeros(len(lengths))
         self._covered: Array | None = None
         """(rows, source), the attention that each source token got in all."""
+        self._parents: list[list[int]] = []
+        """By step the row of it that each row of the next goes on from."""
+        self._tokens: list[list[int]] = []
+        """By step the token that each row of the next goes on with."""
         self._looked: list[Array] = []
         """By step (rows,), the source token that was looked at most."""
         self._attention: list[Array] = []
         """By step (rows, source), if it is kept."""
         self._spelling: list[Array] = []
         """By step (rows, spelling)."""
-        self._parents: list[Array] = []
-        """By step the row of it that each row of the next goes on from."""
 
     @property
     def live(self) -> bool:
         """Whether a hypothesis goes on."""
-        return len(self._owners) > 0
+        return bool(self._groups)
 
     def extend(self, taken: Stepped) -> None:
         """Go on with the best tokens of every source, and let go what ends."""
-        likeliest = allowed(taken, self._search)
-        wide = min(self._search.beam + BARRED, likeliest.shape[1])
-        totals = self._totals[:, None] + likeliest[:, :wide]
+        wide = min(self._search.beam + BARRED, taken.candidates.shape[1])
+        totals = self._totals[:, None] + allowed(taken, self._search, wide)
+        self._look(taken)
+        candidates, own = taken.candidates[:, :wide].tolist(), totals.tolist()
+        following: list[tuple[int, int, int]] = []
+        parents: list[int] = []
+        tokens: list[int] = []
+        scores: list[float] = []
+        for (source, begin, end), places in zip(self._groups, self._ranked(totals), strict=True):
+            if len(self._tokens) >= self._limits[source]:
+                for row in range(begin, end):
+                    self._finish(source, row, float(self._totals[row] + taken.log_probability[row]), ended=False)
+                continue
+            first = len(scores)
+            for place in places[: self._search.beam - len(self.finished[source])]:
+                row, rank = begin + place // wide, place % wide
+                total, token = own[row][rank], candidates[row][rank]
+                if total == -math.inf:
+                    break
+                if token == END_INDEX:
+                    self._finish(source, row, total, ended=True)
+                else:
+                    parents.append(row)
+                    tokens.append(token)
+                    scores.append(total)
+            if len(scores) > first:
+                following.append((source, first, len(scores)))
+        self._go_on(taken, parents, following)
+        self.last, self._totals = np.array(tokens, np.int64), np.array(scores)
+        self._parents.append(parents)
+        self._tokens.append(tokens)
+
+    def _look(self, taken: Stepped) -> None:
+        """Keep what the step shows beside its tokens."""
         if taken.attention is not None:
             self._covered = taken.attention if self._covered is None else self._covered + taken.attention
             self._looked.append(taken.attention.argmax(axis=1))
@@ -165,68 +203,44 @@ class _Beams:
                 self._attention.append(taken.attention)
         if taken.spelling is not None:
             self._spelling.append(taken.spelling)
-        parents: list[int] = []
-        picked: list[int] = []
-        for begin, end in self._groups():
-            source = int(self._owners[begin])
-            if self._tokens.shape[1] >= self._search.limit(self._lengths[source]):
-                for row in range(begin, end):
-                    self._finish(source, row, float(self._totals[row] + taken.log_probability[row]), ended=False)
-                continue
-            room = self._search.beam - len(self.finished[source])
-            own = totals[begin:end].ravel()
-            for place in np.argsort(-own, kind="stable")[:room].tolist():
-                row, rank = begin + place // wide, place % wide
-                if own[place] == -np.inf:
-                    break
-                if int(taken.candidates[row, rank]) == END_INDEX:
-                    self._finish(source, row, float(own[place]), ended=True)
-                else:
-                    parents.append(row)
-                    picked.append(rank)
-        self._go_on(taken, totals, np.array(parents, np.int64), np.array(picked, np.int64))
 
-    def _groups(self) -> list[tuple[int, int]]:
-        """Return where the rows of each source begin and end."""
-        borders = (np.flatnonzero(np.diff(self._owners)) + 1).tolist()
-        return list(zip([0, *borders], [*borders, len(self._owners)], strict=True))
-
-    def _go_on(self, taken: Stepped, totals: Array, parents: Array, ranks: Array) -> None:
-        tokens = taken.candidates[parents, ranks]
-        same = len(parents) == len(self._owners) and bool((parents == np.arange(len(parents))).all())
-        memory = self.rows.memory
-        moved = Rows(taken.state, memory, self.rows.lengths)
-        # Rows of one source have the same memory: it is copied only when there are more or fewer of them.
-        if not same and memory is not None and np.array_equal(self._owners[parents], self._owners):
-            moved = Rows(taken.state[parents], memory, self.rows.lengths)
+    def _ranked(self, totals: Array) -> list[list[int]]:
+        """Return the places in the rows of each source, laid end to end, of its best totals (rows, wide)."""
+        sizes = [end - begin for _, begin, end in self._groups]
+        if min(sizes) == max(sizes):
+            flat = totals.reshape(len(sizes), -1)
         else:
-            moved = moved.take(parents)
-        self.rows, self.last = moved, tokens
-        self._totals = totals[parents, ranks]
-        self._tokens = np.concatenate([self._tokens[parents], tokens[:, None]], axis=1)
-        self._parents.append(parents)
-        if self._covered is not None and not same:
-            self._covered = self._covered[parents]
-        self._owners = self._owners[parents]
+            padded = np.full((len(sizes), max(sizes), totals.shape[1]), -np.inf)
+            padded[np.arange(max(sizes)) < np.array(sizes)[:, None]] = totals
+            flat = padded.reshape(len(sizes), -1)
+        return np.argsort(-flat, axis=1, kind="stable")[:, : self._search.beam].tolist()
+
+    def _go_on(self, taken: Stepped, parents: list[int], following: list[tuple[int, int, int]]) -> None:
+        state, memory, lengths, chosen = taken.state, self.rows.memory, self.rows.lengths, np.array(parents, np.int64)
+        if parents != list(range(len(lengths))):
+            state = state[chosen]
+            self._covered = None if self._covered is None else self._covered[chosen]
+        # Rows of one source have the same memory: it is copied only when there are more or fewer of them.
+        if following != self._groups:
+            lengths = lengths[chosen]
+            memory = None if memory is None else memory[chosen]
+        self.rows, self._groups = Rows(state, memory, lengths), following
 
     def _finish(self, source: int, row: int, total: float, *, ended: bool) -> None:
-        indices, length = self._tokens[row], self._lengths[source]
-        penalty = 0.0
+        """Keep the hypothesis that is at ``row`` now."""
+        length, penalty = self._lengths[source], 0.0
         if self._covered is not None:
             penalty = coverage_penalty(self._covered[row, :length], self._search.coverage_penalty)
+        rows, tokens = [row], list[int]()
+        for parents, picked in zip(reversed(self._parents), reversed(self._tokens), strict=True):
+            tokens.append(picked[rows[-1]])
+            rows.append(parents[rows[-1]])
+        indices = np.array(tokens[::-1], np.int64)
         score = total / length_penalty(len(indices) + 1, self._search.length_penalty) + penalty
         looked, attention, spelling = (
-            self._traced(steps, row)[: len(indices)] if steps else None
+            np.array([step[at] for step, at in zip(steps, rows[::-1], strict=True)])[: len(indices)] if steps else None
             for steps in (self._looked, self._attention, self._spelling)
         )
         attention = None if attention is None else attention[:, :length]
         spelling = None if spelling is None else spelling[indices == UNKNOWN]
         self.finished[source].append(Hypothesis(indices, total, score, attention, ended, spelling, looked))
-
-    def _traced(self, steps: Sequence[Array], row: int) -> Array:
-        """Return what the hypothesis at ``row`` of the last of ``steps`` (rows, …) had at each of them (steps, …)."""
-        found = [steps[-1][row]]
-        for number in range(len(steps) - 2, -1, -1):
-            row = int(self._parents[number][row])
-            found.append(steps[number][row])
-        return np.stack(found[::-1])
