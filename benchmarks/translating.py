@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from app.server import SWITCH_SECONDS
 from app.serving.batching import Batcher
 from app.serving.runs import Limits, Timing
 from app.serving.runtimes.runtime import LoadedPart
@@ -207,6 +209,7 @@ def _searched(run: Run, sources: Sequence[Array]) -> list[list[int]]:
 
 def _clients(model: ServedModel, parts: Mapping[str, LoadedPart], sentences: Sequence[str]) -> None:
     """Print sentences per second of one client and of 32, each asking for one sentence at a time."""
+    sys.setswitchinterval(SWITCH_SECONDS)
     rates = {clients: asyncio.run(_asked(model, parts, sentences, clients)) for clients in (1, CLIENTS)}
     shown = ", ".join(f"{clients} clients {rate:.1f}" for clients, rate in rates.items())
     print(f"through the queues: {shown} sentences/s; ratio {rates[CLIENTS] / rates[1]:.2f}")
