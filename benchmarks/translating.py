@@ -4,8 +4,9 @@ One network, 256 units, 4,000 tokens, random sentences of 4 to 20; one thread. T
 processor time of Lectern's learner, and of a loop written by hand with ``nn.GRU`` and attention, on the same batches,
 taking turns. Serving: sentences per second of the search of ``translate`` at beam 5, its parts run by ONNX Runtime as
 served, by the same graphs quantised, and of the same network searched in eager PyTorch as one writes it
-(``plain_beam.py``), taking turns, one and 32 sentences a request; targets are as long as their sources. Then as many
-sentences by one client and by 32 at once, whose steps meet in the queues of the parts, by the clock.
+(``plain_beam.py``), taking turns, one and 32 sentences a request; targets are as long as their sources. Then, by the
+clock and on as many threads as a gateway takes here: one client that asks for one sentence at a time, one that asks for
+32, and 32 clients whose steps meet in the queues of the parts.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from app.serving.batching import Batcher
 from app.serving.runs import Limits, Timing
 from app.serving.runtimes.runtime import LoadedPart
 from app.serving.tickets import Ticket
+from app.settings import GatewaySettings
 from benchmarks.eight_bits import in_eight_bits, loaded, runner
 from benchmarks.machine import describe
 from benchmarks.plain_beam import plain_beam
@@ -52,9 +54,13 @@ BATCH = 64
 BEAM = 5
 PAIRS = 3_000
 CLIENTS = 32
+ASKED = 128
+REPEATS = 5
 META: Mapping[str, object] = {"lowercase": False}
 CONFIG = {"vocabulary": "word", "vocabulary_size": WORDS, "least_count": 1, "joint": False, "hidden": SIZE}
-LIMITS = Limits(batch_size=64)
+SETTINGS = GatewaySettings()
+LIMITS = Limits(batch_size=SETTINGS.max_batch_size, concurrency=SETTINGS.threads())
+"""What a gateway has on this machine when nothing is set."""
 
 Run = Callable[[str, Arrays], Arrays]
 Find = Callable[[Sequence[Array]], list[list[int]]]
@@ -99,7 +105,7 @@ def main() -> None:
     model, network, graphs = _exported(family)
     parts, small = loaded(model, graphs), loaded(model, in_eight_bits(graphs))
     _serving(network, {"served": parts, "int8": small}, arguments.rounds)
-    _clients(model, parts, sources)
+    _queued(model, parts, sources)
 
 
 def _sentences(seed: int) -> list[str]:
@@ -207,16 +213,24 @@ def _searched(run: Run, sources: Sequence[Array]) -> list[list[int]]:
     return [hypotheses[0].indices.tolist() for hypotheses in found]
 
 
-def _clients(model: ServedModel, parts: Mapping[str, LoadedPart], sentences: Sequence[str]) -> None:
-    """Print sentences per second of one client and of 32, each asking for one sentence at a time."""
+def _queued(model: ServedModel, parts: Mapping[str, LoadedPart], sentences: Sequence[str]) -> None:
+    """Print sentences per second of one client that asks for one at a time, of one for 32, and of 32 for one each."""
     sys.setswitchinterval(SWITCH_SECONDS)
-    rates = {clients: asyncio.run(_asked(model, parts, sentences, clients)) for clients in (1, CLIENTS)}
-    shown = ", ".join(f"{clients} clients {rate:.1f}" for clients, rate in rates.items())
-    print(f"through the queues: {shown} sentences/s; ratio {rates[CLIENTS] / rates[1]:.2f}")
+    rates: dict[str, list[float]] = {}
+    for _ in range(REPEATS):
+        for name, clients, together in (("alone", 1, 1), ("32 in a request", 1, 32), ("32 clients", CLIENTS, 1)):
+            rate = asyncio.run(_asked(model, parts, sentences, clients, together))
+            rates.setdefault(name, []).append(rate)
+    median = {name: statistics.median(found) for name, found in rates.items()}
+    ratios = ", ".join(f"{name} {median[name] / median['alone']:.2f}" for name in list(rates)[1:])
+    threads = f"{LIMITS.concurrency} threads"
+    print(f"through the queues, {threads}: {_listing(median, 'sentences/s')}; to alone: {ratios}")
 
 
-async def _asked(model: ServedModel, parts: Mapping[str, LoadedPart], sentences: Sequence[str], clients: int) -> float:
-    waiting = list(sentences[: 2 * CLIENTS])
+async def _asked(
+    model: ServedModel, parts: Mapping[str, LoadedPart], sentences: Sequence[str], clients: int, together: int
+) -> float:
+    waiting = [sentences[begin : begin + together] for begin in range(0, ASKED, together)]
     with ThreadPoolExecutor(LIMITS.concurrency) as threads:
         queues = {
             name: Batcher(part, model.signatures[name], LIMITS, threads, _Unobserved(), run_seconds=1.0)
@@ -225,11 +239,11 @@ async def _asked(model: ServedModel, parts: Mapping[str, LoadedPart], sentences:
 
         async def ask() -> None:
             while waiting:
-                await _predicted(translate(model, _request((waiting.pop(),))), queues)
+                await _predicted(translate(model, _request(waiting.pop())), queues)
 
         started = time.perf_counter()
         await asyncio.gather(*(ask() for _ in range(clients)))
-        return 2 * CLIENTS / (time.perf_counter() - started)
+        return ASKED / (time.perf_counter() - started)
 
 
 class _Unobserved:
