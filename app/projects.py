@@ -88,10 +88,10 @@ class Projects:
         versions = Versions(shared.store, project)
         registry = Registry(
             versions,
-            partial(sessions.load, versions, shared.catalog, shared.runtimes, settings.max_batch_size),
+            partial(self._load, versions),
             settings.loaded_models_limit,
             settings.loaded_models_limit_bytes,
-            self._opened,
+            partial(self._opened, project),
             memory=shared.memory,
         )
         return Services(
@@ -111,7 +111,14 @@ class Projects:
             draining=shared.draining,
         )
 
-    def _opened(self, loaded: LoadedModel) -> Endpoint:
+    def _load(self, versions: Versions, model: str, number: int) -> LoadedModel:
+        """Return a version, checked and warm, and have it observed how long that takes."""
+        shared = self._shared
+        with shared.metrics.serving.loading(versions.project, model):
+            most = shared.settings.max_batch_size
+            return sessions.load(versions, shared.catalog, shared.runtimes, most, model, number)
+
+    def _opened(self, project: str, loaded: LoadedModel) -> Endpoint:
         """Return what answers for a loaded version, with the limits of the settings."""
         shared, settings = self._shared, self._shared.settings
         limits = Limits(
@@ -122,7 +129,7 @@ class Projects:
             concurrency=settings.threads() if loaded.in_process else 1,
             tensor_elements=settings.tensor_limit_elements,
         )
-        meters = shared.metrics.serving.of(loaded.manifest.model, loaded.manifest.version)
+        meters = shared.metrics.serving.of(project, loaded.manifest.model, loaded.manifest.version)
         return Endpoint(loaded, limits, shared.executor if loaded.in_process else shared.waiting, meters)
 
 

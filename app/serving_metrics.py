@@ -11,12 +11,18 @@ Triton's names for the same:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from app.serving.runs import Timing
 from app.tally import Tally
+from models.contract.errors import LecternError
+
+Pending = tuple[str, str, int, int]
+"""Project, model, version and number of waiting runs of a version in memory."""
 
 REQUEST_SECONDS = tuple(float(f"{10 ** (tenth / 10):.2g}") for tenth in range(-36, 11))
 """From 0.25 ms to 10 s, ten to a decade, each a quarter above the one before.
@@ -28,11 +34,11 @@ of exponential ones that errs by up to 3 %; with buckets of twice the one before
 STAGE_SECONDS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 OVERRUN_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 1.0)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-VERSION = ("model", "version")
+VERSION = ("project", "model", "version")
 
 
 class ServingMetrics:
-    """What is told of predictions, by model and version."""
+    """What is told of predictions, by project, model and version."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         """Register every metric."""
@@ -64,10 +70,10 @@ class ServingMetrics:
             buckets=OVERRUN_SECONDS,
             registry=registry,
         )
-        self.loads = Histogram(
+        self._loads = Histogram(
             "lectern_model_load_seconds",
             "Time to load, check and warm up a version, by what became of it.",
-            ("model", "outcome"),
+            ("project", "model", "outcome"),
             buckets=(0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0),
             registry=registry,
         )
@@ -75,14 +81,27 @@ class ServingMetrics:
         self._pending = Gauge("lectern_pending_runs", "Runs that wait now.", VERSION, registry=registry)
 
         self._tallies: list[Tally] = []
-        self._versions: dict[tuple[str, int], VersionMetrics] = {}
+        self._versions: dict[tuple[str, str, int], VersionMetrics] = {}
 
-    def of(self, model: str, version: int) -> VersionMetrics:
+    def of(self, project: str, model: str, version: int) -> VersionMetrics:
         """Return the metrics of one version, the same however often it is loaded."""
-        found = self._versions.get((model, version))
+        found = self._versions.get((project, model, version))
         if found is None:
-            found = self._versions[model, version] = VersionMetrics(self, model, str(version))
+            found = self._versions[project, model, version] = VersionMetrics(self, (project, model, str(version)))
         return found
+
+    @contextmanager
+    def loading(self, project: str, model: str) -> Generator[None]:
+        """Observe how long the block takes to load a version, and what becomes of it; in any thread."""
+        started, outcome = time.perf_counter(), "internal_error"
+        try:
+            yield
+            outcome = "ok"
+        except LecternError as error:
+            outcome = error.code
+            raise
+        finally:
+            self._loads.labels(project, model, outcome).observe(time.perf_counter() - started)
 
     def tally(self, histogram: Histogram) -> Tally:
         """Return what feeds a histogram whose labels are bound."""
@@ -90,14 +109,14 @@ class ServingMetrics:
         self._tallies.append(tally)
         return tally
 
-    def now(self, pending: Iterable[tuple[str, int, int]]) -> None:
-        """Take what is true at this moment: model, version and number of waiting runs of all that is in memory."""
+    def now(self, pending: Iterable[Pending]) -> None:
+        """Take what is true at this moment of all versions in memory."""
         for tally in self._tallies:
             tally.count()
         self._pending.clear()
         loaded = 0
-        for model, version, waiting in pending:
-            self._pending.labels(model, str(version)).set(waiting)
+        for project, model, version, waiting in pending:
+            self._pending.labels(project, model, str(version)).set(waiting)
             loaded += 1
         self._loaded.set(loaded)
 
@@ -105,16 +124,16 @@ class ServingMetrics:
 class VersionMetrics:
     """The metrics of one version, labels bound."""
 
-    def __init__(self, metrics: ServingMetrics, model: str, version: str) -> None:
-        """Bind the labels."""
+    def __init__(self, metrics: ServingMetrics, labels: tuple[str, str, str]) -> None:
+        """Bind the labels: project, model and version."""
         self._metrics = metrics
-        self._labels = (model, version)
-        self._queue = metrics.tally(metrics.queue.labels(model, version))
+        self._labels = labels
+        self._queue = metrics.tally(metrics.queue.labels(*labels))
         self._input, self._infer, self._output = (
-            metrics.tally(metrics.compute.labels(model, version, stage)) for stage in ("input", "infer", "output")
+            metrics.tally(metrics.compute.labels(*labels, stage)) for stage in ("input", "infer", "output")
         )
-        self._rows = metrics.tally(metrics.rows.labels(model, version))
-        self._overruns = metrics.tally(metrics.overruns.labels(model, version))
+        self._rows = metrics.tally(metrics.rows.labels(*labels))
+        self._overruns = metrics.tally(metrics.overruns.labels(*labels))
         self._seconds: dict[tuple[str, str], Tally] = {}
         self._rejections: dict[str, Counter] = {}
 

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import problems
 from app.figures import JobCollector, JobFigures
-from app.serving_metrics import ServingMetrics
+from app.serving_metrics import Pending, ServingMetrics
 from app.tally import Tally
 
 GIVEN_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
@@ -84,12 +84,12 @@ class Metrics:
         bound.uncounted += 1
         bound.tally.observe(seconds)
 
-    async def exposition(self, jobs: JobFigures | None, pending: Iterable[tuple[str, int, int]]) -> bytes:
+    async def exposition(self, jobs: JobFigures | None, pending: Iterable[Pending]) -> bytes:
         """Return all metrics as Prometheus reads them.
 
         Args:
             jobs: None when Redis does not answer.
-            pending: model, version and number of waiting runs of each version in memory.
+            pending: of each version in memory.
 
         Raises:
             Draining: the processes' metrics no longer come together, as the gateway is being stopped.
@@ -99,7 +99,7 @@ class Metrics:
         self._jobs.figures = jobs
         return generate_latest(counted) + generate_latest(self._shared)
 
-    def refresh(self, pending: Iterable[tuple[str, int, int]]) -> None:
+    def refresh(self, pending: Iterable[Pending]) -> None:
         """Set what is known only when somebody looks: before every exposition, and every snapshot for others."""
         for bound in self._bound.values():
             bound.counter.inc(bound.uncounted)

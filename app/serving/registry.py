@@ -114,9 +114,9 @@ class Registry:
         """Return the versions in memory that are this project's."""
         return [endpoint for place, endpoint in self._loaded.items() if place[0] == self._project]
 
-    def pending(self) -> list[tuple[str, int, int]]:
-        """Return model, version and number of waiting runs of each version in memory, of all projects that share it."""
-        return [(found.manifest.model, found.manifest.version, found.pending) for found in self._loaded.values()]
+    def pending(self) -> list[tuple[str, str, int, int]]:
+        """Return project, model, version and number of waiting runs of each version in the shared memory."""
+        return [(*place, found.pending) for place, found in self._loaded.items()]
 
     async def find(self, model: str, wanted: str | None) -> Endpoint:
         """Return the version that ``wanted`` means, loaded: a number, an alias, or None for the default.
@@ -229,7 +229,7 @@ class Registry:
         loaded = await to_thread.run_sync(self.load, *key)
         endpoint = self.opened(loaded)
         seconds = round(time.perf_counter() - started, 3)
-        log.info("model_loaded", model=key[0], version=key[1], seconds=seconds)
+        log.info("model_loaded", project=self._project, model=key[0], version=key[1], seconds=seconds)
         self._loaded[(self._project, *key)] = endpoint
         self._evict()
         return endpoint

@@ -194,8 +194,8 @@ async def test_statistics_count_every_run_once(client: httpx.AsyncClient) -> Non
     assert [(batch["batch_size"], batch["compute_infer"]["count"]) for batch in found["batch_stats"]] == [(2, 3)]
     assert (await client.get("/v2/models/stats")).json() == {"model_stats": [found]}
     text = (await client.get("/metrics")).text
-    assert 'lectern_batch_rows_sum{model="tiny",version="1"} 6.0' in text
-    assert 'lectern_compute_seconds_count{model="tiny",stage="infer",version="1"} 3.0' in text
+    assert 'lectern_batch_rows_sum{model="tiny",project="default",version="1"} 6.0' in text
+    assert 'lectern_compute_seconds_count{model="tiny",project="default",stage="infer",version="1"} 3.0' in text
 
 
 async def test_configuration_is_in_tritons_terms(client: httpx.AsyncClient) -> None:

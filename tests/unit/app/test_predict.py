@@ -276,10 +276,13 @@ async def test_predictions_are_counted_by_outcome(client: httpx.AsyncClient, pub
     await client.post("/v1/models/tiny/classify", json={})
     await client.post("/v1/models/other/classify", json=BODY)
     text = (await client.get("/metrics")).text
-    labels = 'lectern_prediction_seconds_count{model="tiny",outcome="%s",verb="classify",version="1"} 1.0'
+    labels = (
+        'lectern_prediction_seconds_count{model="tiny",outcome="%s",project="default",verb="classify",version="1"} 1.0'
+    )
     assert labels % "ok" in text
     assert labels % "validation_failed" in text
     assert 'model="other"' not in text
+    assert 'lectern_model_load_seconds_count{model="tiny",outcome="ok",project="default"} 1.0' in text
     assert "lectern_models_loaded 1.0" in text
     assert 'route="/v1/models/{model}/{verb}"' in text
 
@@ -300,6 +303,5 @@ async def test_client_that_leaves_while_it_sends_is_no_failure(
 
     await gateway(scope, receive, send)
     text = (await client.get("/metrics")).text
-    assert (
-        'lectern_prediction_seconds_count{model="tiny",outcome="client_left",verb="classify",version="1"} 1.0' in text
-    )
+    labels = 'model="tiny",outcome="client_left",project="default",verb="classify",version="1"'
+    assert f"lectern_prediction_seconds_count{{{labels}}} 1.0" in text

@@ -109,7 +109,7 @@ async def test_child_that_dies_under_a_request_is_a_problem_and_counted(
     assert "SIGKILL" in refused.json()["detail"]
     assert (await client.post(f"/v2/models/{sound}/infer", json=INFER)).status_code == 200
     metrics = (await client.get("/metrics")).text
-    labels = f'model="{deadly}",outcome="runtime_unavailable",verb="classify",version="1"'
+    labels = f'model="{deadly}",outcome="runtime_unavailable",project="default",verb="classify",version="1"'
     assert f"lectern_prediction_seconds_count{{{labels}}} 1.0" in metrics
 
 

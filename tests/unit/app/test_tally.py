@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
-from app.serving_metrics import ServingMetrics
 from app.tally import Tally
 
 BOUNDS = (2**-10, 0.5, 1.0, 10.0)
@@ -26,10 +25,3 @@ def test_it_counts_as_the_histogram_does(rounds: list[list[float]]) -> None:
             tally.count()
         found.append(b"".join(line for line in generate_latest(registry).splitlines() if b"_created" not in line))
     assert found[0] == found[1]
-
-
-def test_a_version_that_is_loaded_again_has_the_metrics_it_had() -> None:
-    """Or every load would leave some behind."""
-    metrics = ServingMetrics(CollectorRegistry())
-    assert metrics.of("tiny", 1) is metrics.of("tiny", 1)
-    assert metrics.of("tiny", 1) is not metrics.of("tiny", 2)
