@@ -17,7 +17,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from typing import Any, cast
 
@@ -28,6 +28,7 @@ from torch.nn import functional
 
 from app.server import SWITCH_SECONDS
 from app.serving.batching import Batcher
+from app.serving.inference import advance
 from app.serving.runs import Limits, Timing
 from app.serving.runtimes.runtime import LoadedPart
 from app.serving.tickets import Ticket
@@ -36,7 +37,7 @@ from benchmarks.eight_bits import in_eight_bits, loaded, runner
 from benchmarks.machine import describe
 from benchmarks.plain_beam import plain_beam
 from models.catalog import Catalog
-from models.contract.task import Array, Arrays, Codec, Prediction, ServedModel, answer
+from models.contract.task import Array, Arrays, Call, Codec, Prediction, ServedModel, answer
 from models.contract.training import Plan
 from models.data.texts.segmentation import END_INDEX
 from models.family import Export
@@ -239,7 +240,7 @@ async def _asked(
 
         async def ask() -> None:
             while waiting:
-                await _predicted(translate(model, _request(waiting.pop())), queues)
+                await _predicted(translate(model, _request(waiting.pop())), queues, threads)
 
         started = time.perf_counter()
         await asyncio.gather(*(ask() for _ in range(clients)))
@@ -259,13 +260,14 @@ class _Unobserved:
         """Hear nothing."""
 
 
-async def _predicted(codec: Codec, queues: Mapping[str, Batcher]) -> Sequence[Prediction]:
-    try:
-        call = next(codec)
-        while True:
-            call = codec.send(await queues[call.part].run(call.arrays, Ticket()))
-    except StopIteration as stop:
-        return stop.value
+async def _predicted(codec: Codec, queues: Mapping[str, Batcher], threads: Executor) -> Sequence[Prediction]:
+    """Return what a gateway would: the codec thinks in ``threads``, as there."""
+    loop, outputs = asyncio.get_running_loop(), None
+    while True:
+        step = await loop.run_in_executor(threads, advance, codec, outputs)
+        if not isinstance(step, Call):
+            return step
+        outputs = await queues[step.part].run(step.arrays, Ticket())
 
 
 def _request(sentences: Sequence[str]) -> TranslateRequest:

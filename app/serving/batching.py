@@ -3,7 +3,8 @@
 Greedy: whatever waits when the part is free is taken, and nothing waits for company unless ``queue_delay_seconds``
 says so. Only runs of equal shape, the batch axis aside, are joined, so no answer depends on what it was computed
 with; when a joint run is refused it is halved until each refusal has found the request it belongs to. A part that
-takes less than ``INLINE_SECONDS`` runs on the event loop itself: going to a thread and back costs more.
+takes less than ``INLINE_SECONDS`` runs on the event loop itself: going to a thread and back costs more. There runs are
+joined that come in one turn of the loop; where the turn before brought only one, the first does not wait for others.
 
 All of it lives on the event loop but the runs of dearer parts, which take threads of ``executor``.
 """
@@ -61,6 +62,11 @@ class Batcher:
         self._waiting = 0
         self._running = 0
         self._scheduled = False
+        self._eager = self._inline and not limits.queue_delay_seconds
+        self._brought = 0
+        """Runs that this turn of the event loop has brought."""
+        self._alone = False
+        """Whether the turn before brought one only: the first of the next does not wait for others then."""
         self._delayed: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -120,10 +126,12 @@ class Batcher:
             queues = self._queues[bucket] = tuple(deque() for _ in range(HIGHEST_PRIORITY, LOWEST_PRIORITY + 1))
         queues[ticket.priority - HIGHEST_PRIORITY].append(item)
         self._waiting += 1
-        if self._inline and self._joins and self._waiting >= self._limits.batch_size:
-            self._run_inline()  # a full run gains nothing by waiting for what else this turn of the loop brings
-        elif not self._scheduled:
+        self._brought += 1
+        if not self._scheduled:
             self._schedule()
+        full = self._joins and self._waiting >= self._limits.batch_size  # waiting for others would bring it nothing
+        if (self._inline and full) or (self._eager and self._alone and self._brought == 1):
+            self._run_inline()
         return item
 
     def _run_inline(self) -> None:
@@ -132,8 +140,6 @@ class Batcher:
         batch = self._take(queues) if queues is not None else None
         if batch is not None:
             self._finish(batch, self._compute(batch, batch.items, None))
-        if self._waiting and not self._scheduled:
-            self._schedule()
 
     async def _awaited(self, pieces: Sequence[Arrays], ticket: Ticket) -> list[Outputs]:
         """Submit runs and return what came of each; whoever is cancelled wants none of them any more."""
@@ -165,6 +171,7 @@ class Batcher:
 
     def _dispatch(self) -> None:
         self._scheduled = False
+        self._alone, self._brought = self._brought == 1, 0
         turn_ends = time.perf_counter() + INLINE_TURN_SECONDS if self._inline else 0.0
         while self._waiting and self._running < self._limits.concurrency:
             queues = self._longest_waiting()

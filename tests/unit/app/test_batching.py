@@ -302,3 +302,17 @@ async def test_a_full_run_of_a_cheap_part_waits_for_nothing(make: Make, part: Su
     assert (part.runs, len(found), batcher.pending) == ([4], 4, 2)
     await asyncio.sleep(0)
     assert (part.runs, len(found), batcher.pending) == ([4, 2], 6, 0)
+
+
+async def test_a_cheap_run_that_comes_alone_again_waits_for_no_turn(make: Make, part: Sums) -> None:
+    """Others of its turn are computed together; and when many come, or a delay is set, nobody is computed alone."""
+    for batcher, wanted in ((make(CHEAP), [1, 1, 1, 2, 3]), (make(CHEAP, queue_delay_seconds=1e-4), [1, 1, 3, 3])):
+        part.runs.clear()
+        for turn, count in enumerate((1, 1, 3, 3)):
+            done: list[object] = []
+            for value in range(count):
+                batcher.submit(rows(value), Ticket(), done.append)
+                assert len(done) == (turn in (1, 2) and len(wanted) == 5)
+            await asyncio.sleep(0.01)
+            assert len(done) == count
+        assert part.runs == wanted

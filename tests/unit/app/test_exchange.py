@@ -127,6 +127,7 @@ async def test_a_client_that_leaves_is_counted_and_costs_no_run(
     dispatch = Batcher._dispatch
     held: list[Batcher] = []
     monkeypatch.setattr(Batcher, "_dispatch", lambda batcher: held.append(batcher))  # noqa: PLW0108 - to be bound
+    monkeypatch.setattr(Batcher, "_run_inline", lambda _: None)
     (endpoint,) = services.registry.endpoints()
     before = endpoint.statistics.rows
     _, writer = await asyncio.open_connection("127.0.0.1", asked.port)
