@@ -35,8 +35,8 @@ who sends requests, or now and then one is sent on a connection that is being cl
 POLL_SECONDS = 0.02
 
 SWITCH_SECONDS = 0.0005
-"""How long a thread whose run is done waits at most for the event loop to let it tell so. Python's default of 5 ms is
-longer than most runs: a busy event loop would keep the part idle for that long."""
+"""After how long a thread whose run is done asks the event loop for the interpreter, to say so. Python's default of
+5 ms is longer than most runs: behind a busy event loop the part would be idle for that long."""
 
 ACCEPTED_AT_A_TIME = 32
 """Connections taken in one turn of the event loop. uvloop itself takes one, so that on a busy gateway, whose turns are

@@ -59,7 +59,7 @@ def main() -> int:
     celery = make_celery(settings)
     slot = register(celery, settings)
     worker_process_init.connect(slot.begin)
-    worker_ready.connect(_stops_within(settings.worker_grace_seconds + STOP_SECONDS), weak=False)
+    worker_ready.connect(_bounded_stop(settings.worker_grace_seconds + STOP_SECONDS), weak=False)
     presence = Presence(settings)
     heartbeat_sent.connect(presence.beat)
     worker_shutdown.connect(presence.leave)
@@ -93,7 +93,7 @@ def _keep(reaper: subprocess.Popen[bytes]) -> NoReturn:
         reaper = _start_reaper()
 
 
-def _stops_within(seconds: float) -> Callable[..., None]:
+def _bounded_stop(seconds: float) -> Callable[..., None]:
     """Return what takes over SIGTERM and Ctrl-C from Celery once the worker is ready.
 
     At Ctrl-C Celery would first wait for the job to end. At both it waits for a child that has a job of which it has
@@ -101,23 +101,24 @@ def _stops_within(seconds: float) -> Callable[..., None]:
     threads are, and ends: the lease of its job lapses.
     """
 
-    def take_over(**_: object) -> None:
+    def install(**_: object) -> None:
         from billiard import active_children  # noqa: PLC0415 - as Celery in main()
 
-        celerys = signal.getsignal(signal.SIGTERM)
-        assert callable(celerys)
+        previous = signal.getsignal(signal.SIGTERM)
+        assert callable(previous)
 
         def stop(number: int, frame: FrameType | None) -> None:
-            faulthandler.dump_traceback_later(seconds, exit=True)
             for child in active_children():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(child.pid, signal.SIGQUIT)
-            celerys(number, frame)
+            with contextlib.suppress(RuntimeError):  # there is no stderr to say it
+                faulthandler.dump_traceback_later(seconds, exit=True)
+            previous(number, frame)
 
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
 
-    return take_over
+    return install
 
 
 if __name__ == "__main__":

@@ -89,7 +89,6 @@ def work(claim: Claim, settings: WorkerSettings, stop: Stop) -> bool:
     finished = Finished(assembly.spec, task, request, data, run, outcome, seconds)
     exported = export(finished)
     seconds["export"] = time.monotonic() - marked
-    _patiently(lambda: versions.check_task(request.model, assembly.spec))
     if not claim.publishing():
         return False
     manifest = _patiently(lambda: publish(finished, exported, claim, versions))

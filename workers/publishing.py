@@ -175,6 +175,7 @@ def publish(finished: Finished, exported: Exported, claim: Claim, versions: Vers
         insides=spec.insides,
         history=history(claim, versions),
     )
+    versions.check_task(manifest.model, spec)
     return versions.publish(manifest)
 
 

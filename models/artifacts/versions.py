@@ -172,10 +172,14 @@ class Versions:
         Raises:
             Conflict: it answers another task than the family's.
         """
-        newest = self.newest(model)
-        if newest is not None and newest.task != spec.task:
+        for number in sorted(self._numbers(model), reverse=True):
+            record = orjson.loads(self._store.get(f"{self._root(model)}/versions/{number}.json"))
+            if "deleted" in record:
+                continue
+            if record["task"] == spec.task:
+                return
             detail = (
-                f"the model '{model}' answers the task '{newest.task}' in its version {newest.version}, and the family "
+                f"the model '{model}' answers the task '{record['task']}' in its version {number}, and the family "
                 f"'{spec.name}' learns '{spec.task}'; submit a job with another model name"
             )
             raise Conflict(f"/model: {detail}", [FieldError("/model", detail)])

@@ -178,9 +178,9 @@ class _Beams:
             first = len(scores)
             for place in places[: self._search.beam - len(self.finished[source])]:
                 row, rank = begin + place // wide, place % wide
-                total, token = own[row][rank], candidates[row][rank]
-                if total == -math.inf:
+                if row >= end or own[row][rank] == -math.inf:
                     break
+                total, token = own[row][rank], candidates[row][rank]
                 if token == END_INDEX:
                     self._finish(source, row, total, ended=True)
                 else:

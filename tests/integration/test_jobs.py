@@ -12,6 +12,8 @@ import httpx
 import pytest
 
 from app.client import ClientError, Job
+from models.artifacts.store import ArtifactStore
+from models.artifacts.versions import Versions
 from models.contract.jobs import JobState
 from processes import processes_with
 from waiting import wait_for
@@ -60,6 +62,18 @@ def test_of_two_queued_jobs_of_different_tasks_under_one_name_the_first_has_it(s
     assert lost.error is not None
     assert lost.error.code == "conflict"
     assert "submit a job with another model name" in str(lost.error.detail)
+
+
+def test_a_job_whose_model_came_to_answer_another_task_while_it_trained_fails(stack: StackClient) -> None:
+    versions = Versions(ArtifactStore((stack.home / "store").as_uri()))
+    job = submit(stack, "contested", epochs=300)
+    manifest = versions.manifest("disputed", 1).model_copy(update={"model": "contested", "task": "generation"})
+    wait_for(stack, job.id, training)
+    versions.publish(manifest.model_copy(update={"job": "job_of_another_task"}))
+    failed = wait_for(stack, job.id)
+    assert failed.error is not None
+    assert (failed.state, failed.error.code) == (JobState.FAILED, "conflict")
+    versions.delete("contested", 1)
 
 
 @pytest.mark.slow

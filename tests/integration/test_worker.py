@@ -17,7 +17,6 @@ from models.artifacts.datasets import Datasets
 from models.artifacts.store import ArtifactStore
 from models.catalog import Catalog
 from models.contract.jobs import JobKeys, JobRequest
-from models.contract.workers import WORKERS
 from waiting import wait_until
 from workers.celery_app import make_celery
 from workers.claims import JobRef, connect
@@ -52,17 +51,17 @@ def alone(
                 os.killpg(worker.pid, signal.SIGKILL)
 
 
-def children(worker: subprocess.Popen[bytes]) -> dict[int, str]:
-    """Return the commands of the processes that ``worker`` started, by process id."""
+def children(process: int) -> dict[int, str]:
+    """Return the commands of the processes that a process started, by process id."""
     command = ["/bin/ps", "-ax", "-o", "pid=,ppid=,command="]
     listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     rows = [line.split(maxsplit=2) for line in listing.splitlines()]
-    return {int(pid): line for pid, parent, line in rows if int(parent) == worker.pid}
+    return {int(pid): line for pid, parent, line in rows if int(parent) == process}
 
 
 def reapers(worker: subprocess.Popen[bytes]) -> set[int]:
     """Return the process ids of the reapers that ``worker`` started."""
-    return {pid for pid, command in children(worker).items() if "-m workers.reaper" in command}
+    return {pid for pid, command in children(worker.pid).items() if "-m workers.reaper" in command}
 
 
 def submit(ref: JobRef, environment: dict[str, str], **training: JsonValue) -> JobRequest:
@@ -112,10 +111,16 @@ def test_a_worker_told_to_stop_hands_its_job_back(
 def test_a_worker_stops_though_its_slot_has_not_told_it_that_a_job_began(
     alone: tuple[subprocess.Popen[bytes], dict[str, str]],
 ) -> None:
+    """What was never claimed waits as it did; a worker that waited for the job would be ended while it runs."""
     worker, environment = alone
-    ref, redis = JobRef("default", "job_1"), connect(environment["LECTERN_REDIS_URL"])
-    wait_until(lambda: redis.zcard(WORKERS) == 1)
-    (slot,) = children(worker).keys() - reapers(worker)
+    first, ref = JobRef("default", "job_1"), JobRef("default", "job_2")
+    redis = connect(environment["LECTERN_REDIS_URL"])
+    submit(first, environment, epochs=1)
+    wait_until(lambda: redis.hget(first.keys[0], "state") == "succeeded")
+    (slot,) = children(worker.pid).keys() - reapers(worker)
+    done = int(str(redis.hget(first.keys[0], "worker")).rpartition(":")[2])
+    wait_until(lambda: children(slot).keys() - {done})  # it has a trainer for the next job
+    time.sleep(0.5)  # and has told that it is free
     os.kill(slot, signal.SIGSTOP)
     request = submit(ref, environment, epochs=50_000)
     wait_until(lambda: redis.llen(request.waiting.key) == 0)
