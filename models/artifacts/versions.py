@@ -12,7 +12,6 @@ tombstone, so a number is never used twice.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 
 import orjson
@@ -158,13 +157,6 @@ class Versions:
         if "deleted" in raw:
             raise VersionNotFound.named(f"version of '{model}' called", str(number))
         return Manifest.model_validate(raw)
-
-    def newest(self, model: str) -> Manifest | None:
-        """Return the manifest of the newest version that was not deleted, None when the model has no version."""
-        for number in sorted(self._numbers(model), reverse=True):
-            with suppress(VersionNotFound):
-                return self.manifest(model, number)
-        return None
 
     def check_task(self, model: str, spec: FamilySpec) -> None:
         """Return if a new version of ``model`` would answer what its newest does, so that its callers can go on.
