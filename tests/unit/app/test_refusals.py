@@ -113,6 +113,7 @@ async def test_a_refusal_does_not_overtake_an_answer(asked: Asked, monkeypatch: 
     dispatch, held = Batcher._dispatch, list[Batcher]()
     with monkeypatch.context() as patched:
         patched.setattr(Batcher, "_dispatch", lambda batcher: held.append(batcher))  # noqa: PLW0108 - a method
+        patched.setattr(Batcher, "_run_inline", lambda _: None)
         writer.write(second)
         await until(lambda: bool(held))
         patched.setattr(Turns, "late", lambda _: True)
