@@ -51,7 +51,7 @@ async def test_timeouts_come_when_they_were_asked_for(tmp_path: Path) -> None:
                     tasks.create_task(timed_out(client, chance.randrange(10_000, 200_000)))
             late = await sleeping
             told = counters((await client.get("/metrics")).text)
-    version = (("model", "tiny"), ("version", "1"))
+    version = (("model", "tiny"), ("project", "default"), ("version", "1"))
     name = "lectern_deadline_overrun_seconds"
     allowed = EXACT_SECONDS if late < QUIET_SECONDS else max(EXACT_SECONDS, BUSY_TIMES * late)
     bound = next(bound for bound in (*OVERRUN_SECONDS, float("inf")) if bound >= allowed)
