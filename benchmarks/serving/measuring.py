@@ -20,8 +20,10 @@ OPEN_SHARE = 0.6
 OVERLOAD = 2.0
 RECOVERY_SECONDS = 10.0
 PROBE_EVERY_SECONDS = 0.01
+PROBES_BEFORE = 200
 CALM_PROBES = 10
-"""So many single requests in a row must be as fast as before overload to say that it is over."""
+"""So many single requests in a row must be as fast as before overload to say that it is over: each within twice the
+99th percentile of those that were sent in the same way, one now and then, before."""
 
 GOOD, BAD = 248, 8
 
@@ -61,7 +63,8 @@ class Row:
         due = poisson_seconds(rate, seconds, seed)
         probes = int(RECOVERY_SECONDS / PROBE_EVERY_SECONDS)
         after = [seconds + number * PROBE_EVERY_SECONDS for number in range(probes)]
-        calm = 2 * max(closed.p99 for closed in self.finding.one)
+        with self._load() as load:
+            alike = load.scheduled(self.form.good(), [number * PROBE_EVERY_SECONDS for number in range(PROBES_BEFORE)])
         before = self.running.tree.resident_bytes()
         with self._load(connections) as load:
             sample = load.scheduled(self.form.good(), due + after, drop_after=seconds)
@@ -76,7 +79,7 @@ class Row:
             retry_after=during.refused_with_retry_after,
             resident_before=before,
             resident_after=resident,
-            recovered_seconds=recovery_seconds(probing, seconds, calm),
+            recovered_seconds=recovery_seconds(probing, seconds, 2 * percentile(alike.good(), 0.99)),
         )
 
     def poison(self, repetitions: int) -> None:
