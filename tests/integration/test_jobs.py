@@ -66,14 +66,15 @@ def test_of_two_queued_jobs_of_different_tasks_under_one_name_the_first_has_it(s
 
 def test_a_job_whose_model_came_to_answer_another_task_while_it_trained_fails(stack: StackClient) -> None:
     versions = Versions(ArtifactStore((stack.home / "store").as_uri()))
+    wait_for(stack, submit(stack, "contested", epochs=1).id)
     job = submit(stack, "contested", epochs=300)
-    manifest = versions.manifest("disputed", 1).model_copy(update={"model": "contested", "task": "generation"})
     wait_for(stack, job.id, training)
-    versions.publish(manifest.model_copy(update={"job": "job_of_another_task"}))
+    other = {"task": "generation", "job": "job_of_another_task"}
+    versions.publish(versions.manifest("contested", 1).model_copy(update=other))
     failed = wait_for(stack, job.id)
     assert failed.error is not None
     assert (failed.state, failed.error.code) == (JobState.FAILED, "conflict")
-    versions.delete("contested", 1)
+    versions.delete("contested", 2)
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from models.artifacts.datasets import Datasets
 from models.artifacts.store import ArtifactStore
 from models.catalog import Catalog
 from models.contract.jobs import JobKeys, JobRequest
+from processes import children
 from waiting import wait_until
 from workers.celery_app import make_celery
 from workers.claims import JobRef, connect
@@ -49,14 +50,6 @@ def alone(
         finally:
             if worker.poll() is None:
                 os.killpg(worker.pid, signal.SIGKILL)
-
-
-def children(process: int) -> dict[int, str]:
-    """Return the commands of the processes that a process started, by process id."""
-    command = ["/bin/ps", "-ax", "-o", "pid=,ppid=,command="]
-    listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    rows = [line.split(maxsplit=2) for line in listing.splitlines()]
-    return {int(pid): line for pid, parent, line in rows if int(parent) == process}
 
 
 def reapers(worker: subprocess.Popen[bytes]) -> set[int]:
