@@ -122,6 +122,11 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.flow.resume_reading()
 
+    def rests(self) -> None:
+        """Begin to be idle after a request that was refused unread; the timer goes on."""
+        self.server_state.total_requests += 1
+        self._idle_since = time.perf_counter()
+
     def timeout_keep_alive_handler(self) -> None:
         """Close if the connection has been idle for as long as it may be, else look again when it can have been."""
         self.timeout_keep_alive_task = None

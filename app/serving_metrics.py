@@ -137,13 +137,13 @@ class VersionMetrics:
         self._seconds: dict[tuple[str, str], Tally] = {}
         self._rejections: dict[str, Counter] = {}
 
-    def answered(self, verb: str, outcome: str, seconds: float) -> None:
-        """Count a request; ``outcome`` is ``ok`` or the code of its problem."""
+    def answered(self, verb: str, outcome: str, seconds: float, count: int = 1) -> None:
+        """Count requests that took ``seconds`` each; ``outcome`` is ``ok`` or the code of their problem."""
         bound = self._seconds.get((verb, outcome))
         if bound is None:
             histogram = self._metrics.seconds.labels(*self._labels, verb, outcome)
             bound = self._seconds[verb, outcome] = self._metrics.tally(histogram)
-        bound.observe(seconds)
+        bound.observe(seconds, count)
 
     def ran(self, timing: Timing) -> None:
         """Observe one joint run."""
@@ -154,12 +154,12 @@ class VersionMetrics:
         self._output.observe(timing.output)
         self._rows.observe(timing.rows)
 
-    def rejected(self, reason: str) -> None:
-        """Count a run that was refused or given up."""
+    def rejected(self, reason: str, count: int = 1) -> None:
+        """Count runs that were refused or given up."""
         counter = self._rejections.get(reason)
         if counter is None:
             counter = self._rejections[reason] = self._metrics.rejections.labels(*self._labels, reason)
-        counter.inc()
+        counter.inc(count)
 
     def overran(self, seconds: float) -> None:
         """Observe how long after its deadline a run was given up."""

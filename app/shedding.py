@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -26,6 +27,8 @@ from app.serving.endpoints import Endpoint
 from models.contract.errors import Overloaded
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from app.protocol import BoundedProtocol
     from app.telemetry import RequestTelemetry
 
@@ -43,8 +46,6 @@ END = b"\r\n\r\n"
 KEPT_BYTES = 2048
 """Longer heads are looked at each time, as one is kept for each connection."""
 
-Headers = tuple[tuple[bytes, bytes], ...]
-
 
 class Turns:
     """The turns of the event loop: how long this one takes, and since when all of them took long."""
@@ -56,13 +57,15 @@ class Turns:
         self._read = 0
         self._began = 0.0
         self._long_since = 0.0
+        self._late = False
 
     def late(self) -> bool:
         """Return whether what is read now has waited for too long already; ``reads`` was called for it."""
-        if self._read <= self._least or not self._long_since:
-            return False
+        if self._late or self._read <= self._least or not self._long_since:
+            return self._late
         now = time.perf_counter()
-        return now - self._began > self._longest and self._long_since < now - PATIENCE_SECONDS
+        self._late = now - self._began > self._longest and self._long_since < now - PATIENCE_SECONDS
+        return self._late
 
     def reads(self) -> None:
         """Learn that something is read in this turn."""
@@ -72,7 +75,7 @@ class Turns:
             asyncio.get_running_loop().call_soon(self._ended)  # after all that this turn reads
 
     def _ended(self) -> None:
-        self._read = 0
+        self._read, self._late = 0, False
         if time.perf_counter() - self._began <= self._longest:
             self._long_since = 0.0
         elif not self._long_since:
@@ -105,30 +108,47 @@ class Shedding:
         """Tell ``telemetry`` of what is refused."""
         self.turns = turns
         self._telemetry = telemetry
+        self._default: Sequence[tuple[bytes, bytes]] = ()
+        self._made = (b"", b"")
+        self._uncounted: defaultdict[tuple[Endpoint, str], int] = defaultdict(int)
 
     def refuses(self, connection: BoundedProtocol, served: Served, data: bytes) -> bool:
         """Return whether ``data``, read between two requests, was one that may not be answered; then it is done."""
         endpoint = served.endpoint()
-        if endpoint is None or not (self.turns.late() or endpoint.crowded) or not data.startswith(served.line):
+        if endpoint is None or not (self.turns.late() or endpoint.crowded):
             return False
         given: bytes | None = None
         if len(data) != served.length or not data.startswith(served.head):
-            found = _whole(data)
+            found = _whole(data) if data.startswith(served.line) else None
             if found is None:
                 return False
             given, end = found.get(b"x-request-id"), data.index(END) + len(END)
             if given is None and end <= KEPT_BYTES:
                 served.head, served.length = data[:end], len(data)
-        head, content = _answer(tuple(connection.server_state.default_headers))
+        head, content = self._answer(connection.server_state.default_headers)
         if not head or connection.flow.write_paused:
             return False
         request_id = self._telemetry.identified(given).encode()
-        connection.transport.write(b"%b%b\r\n\r\n%b" % (head, request_id, content))
-        endpoint.statistics.rejected(Overloaded.code)
-        endpoint.answered(None, "infer", Overloaded.code, 0.0)
-        self._telemetry.answered(served.path.path, "POST", refusal(TOO_MANY)[0], 0.0)
-        connection.on_response_complete()
+        connection.transport.write(b"%b%b%b" % (head, request_id, content))
+        connection.rests()
+        if not self._uncounted:
+            connection.loop.call_soon(self._count)
+        self._uncounted[endpoint, served.path.path] += 1
         return True
+
+    def _answer(self, default: Sequence[tuple[bytes, bytes]]) -> tuple[bytes, bytes]:
+        """Return what comes before and after the request's id; nothing while every answer closes its connection."""
+        if default is not self._default:  # a new list each second, for its date
+            self._default, self._made = default, _answer(default)
+        return self._made
+
+    def _count(self) -> None:
+        """Count what was refused in this turn of the event loop, all at once."""
+        status, _, _ = refusal(TOO_MANY)
+        for (endpoint, route), count in self._uncounted.items():
+            endpoint.refused(Overloaded.code, count)
+            self._telemetry.answered(route, "POST", status, 0.0, count)
+        self._uncounted.clear()
 
 
 def _whole(data: bytes) -> dict[bytes, bytes] | None:
@@ -156,11 +176,9 @@ def refusal(detail: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     return response.status_code, response.raw_headers, bytes(response.body)
 
 
-@lru_cache(2)
-def _answer(default: Headers) -> tuple[bytes, bytes]:
-    """Return the answer up to the request's id, and its body; nothing while every answer closes its connection."""
+def _answer(default: Sequence[tuple[bytes, bytes]]) -> tuple[bytes, bytes]:
     if any(name == b"connection" for name, _ in default):
         return b"", b""
     status, headers, content = refusal(TOO_MANY)
     lines = b"\r\n".join(b"%b: %b" % header for header in (*default, *headers, (b"x-request-id", b"")))
-    return STATUS_LINE[status] + lines, content
+    return STATUS_LINE[status] + lines, b"\r\n\r\n" + content

@@ -25,9 +25,12 @@ class Tally:
         self._bounds = np.array(child._upper_bounds)  # noqa: SLF001 - as above
         self._values: list[float] = []
 
-    def observe(self, value: float) -> None:
-        """Count ``value``, at the latest when asked to."""
-        self._values.append(value)
+    def observe(self, value: float, count: int = 1) -> None:
+        """Count ``value``, so often, at the latest when asked to."""
+        if count == 1:
+            self._values.append(value)
+        else:
+            self._values += [value] * count
         if len(self._values) >= KEPT:
             self.count()
 

@@ -74,15 +74,15 @@ class Metrics:
         self._shared.register(self._jobs)
         self.serving = ServingMetrics(self.registry)
 
-    def request(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Count a request that was answered."""
+    def request(self, route: str, method: str, status: int, seconds: float, count: int = 1) -> None:
+        """Count requests that were answered after ``seconds`` each."""
         key = (route, method, status)
         bound = self._bound.get(key)
         if bound is None:
             counter, histogram = self._requests.labels(route, method, str(status)), self._latency.labels(route, method)
             bound = self._bound[key] = _Answered(counter, self.serving.tally(histogram))
-        bound.uncounted += 1
-        bound.tally.observe(seconds)
+        bound.uncounted += count
+        bound.tally.observe(seconds, count)
 
     async def exposition(self, jobs: JobFigures | None, pending: Iterable[Pending]) -> bytes:
         """Return all metrics as Prometheus reads them.
@@ -158,11 +158,12 @@ class RequestTelemetry:
                 return text
         return f"{self._prefix}{next(self._numbers):08x}"
 
-    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Count a request whose answer was sent."""
-        self._metrics.request(route, method if method in METHODS else "other", status, seconds)
+    def answered(self, route: str, method: str, status: int, seconds: float, count: int = 1) -> None:
+        """Count requests whose answers were sent after ``seconds`` each."""
+        self._metrics.request(route, method if method in METHODS else "other", status, seconds, count)
         if self._debug:  # asking structlog whether it would be shown takes longer than counting
-            log.debug("request_served", route=route, method=method, status=status, seconds=round(seconds, 6))
+            told = {} if count == 1 else {"count": count}
+            log.debug("request_served", route=route, method=method, status=status, seconds=round(seconds, 6), **told)
 
 
 def _route(scope: Scope) -> str:

@@ -86,6 +86,12 @@ class Endpoint:
         longest = self.limits.queue_wait_seconds
         return bool(longest) and time.perf_counter() - next(iter(self._under_way.values())) > longest
 
+    def refused(self, outcome: str, count: int) -> None:
+        """Learn that ``count`` requests for ``infer`` were refused unread."""
+        self.statistics.rejected(outcome, count)
+        self.statistics.failed(0.0, count)
+        self.meters.answered("infer", outcome, 0.0, count)
+
     def answered(self, ticket: Ticket | None, verb: str, outcome: str, seconds: float) -> None:
         """Learn that a request was answered; it has no ticket if it was not taken."""
         if ticket is not None:

@@ -24,16 +24,16 @@ class Meters(Protocol):
         """Observe one joint run."""
         ...
 
-    def rejected(self, reason: str) -> None:
-        """Count a run that was refused or given up."""
+    def rejected(self, reason: str, count: int = 1) -> None:
+        """Count runs that were refused or given up."""
         ...
 
     def overran(self, seconds: float) -> None:
         """Observe how long after its deadline a run was given up."""
         ...
 
-    def answered(self, verb: str, outcome: str, seconds: float) -> None:
-        """Count a request; ``outcome`` is ``ok`` or the code of its problem."""
+    def answered(self, verb: str, outcome: str, seconds: float, count: int = 1) -> None:
+        """Count requests that took ``seconds`` each; ``outcome`` is ``ok`` or the code of their problem."""
         ...
 
 
@@ -85,17 +85,17 @@ class Statistics:
         self.last = time.time()
         self.meters.ran(timing)
 
-    def rejected(self, reason: str) -> None:
-        """Learn of a run that was refused or given up."""
-        self.meters.rejected(reason)
+    def rejected(self, reason: str, count: int = 1) -> None:
+        """Learn of runs that were refused or given up."""
+        self.meters.rejected(reason, count)
 
     def overran(self, seconds: float) -> None:
         """Learn how long after its deadline a run was given up."""
         self.meters.overran(seconds)
 
-    def failed(self, seconds: float) -> None:
-        """Learn of a request that got an error."""
-        self.fail.add(seconds)
+    def failed(self, seconds: float, count: int = 1) -> None:
+        """Learn of requests that got an error, after ``seconds`` together."""
+        self.fail.add(seconds, count)
 
     def sent(self, name: str, version: int) -> dict[str, object]:
         """Return the figures as the protocol writes them."""

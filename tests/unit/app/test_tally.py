@@ -22,6 +22,11 @@ def test_it_counts_as_the_histogram_does(rounds: list[list[float]]) -> None:
         for values in rounds:
             for value in values:
                 (tally if tallied else histogram).observe(value)
+            if tallied:
+                tally.observe(0.25, count=3)
+            else:
+                for _ in range(3):
+                    histogram.observe(0.25)
             tally.count()
         found.append(b"".join(line for line in generate_latest(registry).splitlines() if b"_created" not in line))
     assert found[0] == found[1]

@@ -72,7 +72,7 @@ def test_scheduled_gives_up_what_waits_too_long(load: Load) -> None:
 def test_refusals_are_counted_with_their_header(load: Load) -> None:
     sample = load.scheduled(REFUSED, [0.0] * 10)
     assert sample.other_statuses() == {429: 10}
-    assert sample.refused_with_retry_after == 10
+    assert sum(sample.retry_after) == 10
     assert sample.good() == []
 
 
