@@ -68,7 +68,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=5, help="of each closed loop (default 5)")
     parser.add_argument("--open-seconds", type=float, help="of each open loop (default: --seconds)")
     parser.add_argument("--overload-seconds", type=float, default=30, help="of each overload (default 30)")
-    parser.add_argument("--connections", type=int, default=1024, help="most connections in overload (default 1024)")
+    parser.add_argument("--connections", type=int, default=2048, help="most connections in overload (default 2048)")
     parser.add_argument("--poison", type=int, default=100, help="poisoned batches for Lectern (default 100)")
     parser.add_argument("--poison-peers", type=int, default=5, help="poisoned batches for each peer (default 5)")
     parser.add_argument("--only", help=f"what to measure, with commas between: {','.join(names)}")
@@ -134,7 +134,7 @@ def _measure(rows: Sequence[Row], site: Site, options: argparse.Namespace) -> Ru
             row.poison(options.poison_peers if row.finding.peer else options.poison)
     if not options.skip_overload:
         for seed, row in enumerate(asked):
-            row.overload(options.overload_seconds, options.connections, seed)
+            row.overload(options.overload_seconds, options.seconds, options.connections, seed)
             print(f"overload, {row.finding.title}: done", flush=True)
     return runtime
 

@@ -44,6 +44,9 @@ class Overloaded:
     """Twice as many requests as can be answered."""
 
     opened: Opened
+    saturation: float
+    """Requests a second at 32 connections, the mean of right before and right after: as fast as the machine was."""
+
     seconds: float
     accepted_in_time: int
     """Good answers that came while requests were still sent."""
@@ -58,6 +61,11 @@ class Overloaded:
     def accepted_rate(self) -> float:
         """Good answers a second while requests were sent."""
         return self.accepted_in_time / self.seconds
+
+    @property
+    def share(self) -> float:
+        """What was answered, of what can be answered."""
+        return self.accepted_rate / self.saturation
 
 
 @dataclass(frozen=True)

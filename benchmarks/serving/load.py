@@ -55,7 +55,9 @@ class Sample:
     statuses: list[int] = field(default_factory=list[int])
     latencies: list[float] = field(default_factory=list[float])
     ended: list[float] = field(default_factory=list[float])
-    refused_with_retry_after: int = 0
+    retry_after: list[bool] = field(default_factory=list[bool])
+    """Whether an answer that is none said when to try again."""
+
     unsent: int = 0
     """Requests that found no free connection before the end."""
 
@@ -264,8 +266,7 @@ def _note(sample: Sample, connection: _Connection, answer: Answer, now: float) -
     sample.statuses.append(answer.status)
     sample.latencies.append(now - connection.since)
     sample.ended.append(now)
-    if answer.status != 200 and answer.retry_after:
-        sample.refused_with_retry_after += 1
+    sample.retry_after.append(answer.status != 200 and answer.retry_after)
 
 
 @contextmanager

@@ -18,6 +18,9 @@ CONNECTIONS = 32
 WARM_UP_SECONDS = 0.3
 OPEN_SHARE = 0.6
 OVERLOAD = 2.0
+STRAGGLING_SECONDS = 0.25
+"""What was due during overload and found no free connection by its end is still sent for as long; then it is lost."""
+
 RECOVERY_SECONDS = 10.0
 PROBE_EVERY_SECONDS = 0.01
 PROBES_BEFORE = 200
@@ -57,9 +60,13 @@ class Row:
             sample = load.scheduled(self.form.good(), due)
         self.finding.opened.setdefault(whose, []).append(_opened(sample, rate))
 
-    def overload(self, seconds: float, connections: int, seed: int) -> None:
-        """Ask twice as often as can be answered, then look how long single requests stay slow."""
-        rate = OVERLOAD * self.finding.saturation
+    def overload(self, seconds: float, closed_seconds: float, connections: int, seed: int) -> None:
+        """Ask twice as often as can be answered, then look how long single requests stay slow.
+
+        What can be answered is measured right before, and again after: minutes later a machine may be another.
+        """
+        saturation = self._closed(CONNECTIONS, closed_seconds).rate
+        rate = OVERLOAD * saturation
         due = poisson_seconds(rate, seconds, seed)
         probes = int(RECOVERY_SECONDS / PROBE_EVERY_SECONDS)
         after = [seconds + number * PROBE_EVERY_SECONDS for number in range(probes)]
@@ -67,16 +74,17 @@ class Row:
             alike = load.scheduled(self.form.good(), [number * PROBE_EVERY_SECONDS for number in range(PROBES_BEFORE)])
         before = self.running.tree.resident_bytes()
         with self._load(connections) as load:
-            sample = load.scheduled(self.form.good(), due + after, drop_after=seconds)
+            sample = load.scheduled(self.form.good(), due + after, drop_after=seconds + STRAGGLING_SECONDS)
         resident = self.running.tree.resident_bytes()
         during, probing = _split(sample, len(due))
         self.finding.overloaded = Overloaded(
             opened=_opened(during, rate),
+            saturation=(saturation + self._closed(CONNECTIONS, closed_seconds).rate) / 2,
             seconds=seconds,
             accepted_in_time=sum(
                 status == 200 and ended <= seconds for status, ended in zip(during.statuses, during.ended, strict=True)
             ),
-            retry_after=during.refused_with_retry_after,
+            retry_after=sum(during.retry_after),
             resident_before=before,
             resident_after=resident,
             recovered_seconds=recovery_seconds(probing, seconds, 2 * percentile(alike.good(), 0.99)),
@@ -147,13 +155,13 @@ def recovery_seconds(probing: Sample, begin_seconds: float, calm_seconds: float)
 def _split(sample: Sample, count: int) -> tuple[Sample, Sample]:
     """Return what belongs to the first ``count`` requests, and what to those after them."""
     first, rest = Sample(unsent=sample.unsent, unanswered=sample.unanswered), Sample()
-    first.refused_with_retry_after = sample.refused_with_retry_after
-    for number, status, latency, ended in zip(
-        sample.numbers, sample.statuses, sample.latencies, sample.ended, strict=True
+    for number, status, retry_after, latency, ended in zip(
+        sample.numbers, sample.statuses, sample.retry_after, sample.latencies, sample.ended, strict=True
     ):
         part = first if number < count else rest
         part.numbers.append(number)
         part.statuses.append(status)
+        part.retry_after.append(retry_after)
         part.latencies.append(latency)
         part.ended.append(ended)
     return first, rest

@@ -182,7 +182,7 @@ def _overload(findings: Sequence[Finding]) -> str:
         [
             finding.title,
             _rate(found.opened.rate),
-            f"{_rate(found.accepted_rate)} ({found.accepted_rate / finding.saturation:.0%})",
+            f"{_rate(found.accepted_rate)} ({found.share:.0%})",
             milliseconds(found.opened.p50),
             milliseconds(found.opened.p99),
             _others(found.opened.failed, found.opened.lost),
@@ -194,7 +194,11 @@ def _overload(findings: Sequence[Finding]) -> str:
         for finding in findings
         if (found := finding.overloaded) is not None
     ]
-    return table([*head, "s until normal"], rows) if rows else ""
+    text = (
+        "Twice as many requests as could be answered right before, whatever comes back; the share is of what could be "
+        "answered right before and right after."
+    )
+    return f"{text}\n\n{table([*head, 's until normal'], rows)}" if rows else ""
 
 
 def _poison(findings: Sequence[Finding]) -> str:

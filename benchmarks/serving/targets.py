@@ -87,7 +87,7 @@ def _overload(findings: Mapping[str, Finding]) -> Iterator[Target]:
         own = findings.get(title)
         found = own.overloaded if own else None
         name = f"{title}, at twice its saturation"
-        share = found.accepted_rate / own.saturation if own and found else None
+        share = found.share if found else None
         yield _least(f"{name}: answers served, of the saturation", share, LEAST_ACCEPTED)
         seconds = found.opened.p99 if found else None
         yield _most(f"{name}: p99 of the accepted", seconds, MOST_ACCEPTED_P99_SECONDS, unit=" s")
