@@ -12,10 +12,11 @@ BIN := .venv/bin
 COMPOSE_CHECK := if command -v docker-compose >/dev/null; then docker-compose --profile gpu config --quiet; \
 	elif docker compose version >/dev/null 2>&1; then docker compose --profile gpu config --quiet; fi
 INSTALLED := .venv/.installed
+PERF := .bench/perf_analyzer
 
 .PHONY: help
 help: ## Say in a sentence what each target does.
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-17s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: setup
 setup: $(INSTALLED) ## Make .venv and install Lectern in it, with training and development tools.
@@ -60,6 +61,16 @@ test-slow: $(INSTALLED) ## Run the tests that train models or start real process
 .PHONY: soak
 soak: $(INSTALLED) ## Run the tests of serving that have a long form in it, half an hour in all; PYTEST_ARGS adds options.
 	$(BIN)/python -m pytest -q -s -m soak --long $(PYTEST_ARGS)
+
+# The newest release of Triton's client whose perf_analyzer starts on Debian 12; the program is linked with CUDA's runtime.
+$(PERF)/bin/perf_analyzer: | $(INSTALLED)
+	"$(PYTHON)" -m venv $(PERF)
+	$(PERF)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps \
+		tritonclient==2.49.0 nvidia-cuda-runtime-cu12==12.5.82
+
+.PHONY: perf-analyzer
+perf-analyzer: $(PERF)/bin/perf_analyzer ## Ask a gateway with Triton's perf_analyzer, which it installs; Linux on x86-64 with Debian's libb64-0d.
+	$(BIN)/python -m pytest -q -s -m slow tests/integration/test_perf_analyzer.py $(PYTEST_ARGS)
 
 # The second run asks how soon a job runs again, with the lease that workers have by default.
 .PHONY: chaos
