@@ -11,11 +11,13 @@ import numpy as np
 import orjson
 import pytest
 from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from app.access.keys import Keys
 from app.access.scopes import Scope
 from app.dependencies import Services
 from app.exchange import Exchange
+from app.protocol import BoundedProtocol
 from app.serving.batching import Batcher
 from app.serving.runs import Item
 from app.serving.tickets import Ticket
@@ -164,6 +166,28 @@ async def test_requests_leave_nothing_to_the_collector(asked: Asked) -> None:
         gc.enable()
     assert left == [Exchange], "the last one of the connection"
     writer.close()
+
+
+@pytest.mark.parametrize("directly", [True, False])
+async def test_connections_leave_nothing_to_the_collector(asked: Asked, *, directly: bool) -> None:
+    """However many come and go; the one that left before its answer, too."""
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            await asked.ask(request(), directly=directly)
+        _, writer = await asyncio.open_connection("127.0.0.1", asked.port)
+        writer.write(request()[:-3])
+        await asyncio.sleep(0.05)
+        writer.close()
+
+        def left() -> list[type]:
+            kinds = (BoundedProtocol, Exchange, RequestResponseCycle)
+            return [found for each in gc.get_objects() if (found := type(each)) in kinds]
+
+        await until(lambda: not left())
+    finally:
+        gc.enable()
 
 
 async def test_an_unloaded_version_is_not_kept_by_a_connection(asked: Asked, services: Services) -> None:
