@@ -18,6 +18,9 @@ CONNECTIONS = 32
 WARM_UP_SECONDS = 0.3
 OPEN_SHARE = 0.6
 OVERLOAD = 2.0
+OPENING_SECONDS = 1.0
+"""So long overload lasts before anything is counted, for the connections that it takes."""
+
 STRAGGLING_SECONDS = 0.25
 """What was due during overload and found no free connection by its end is still sent for as long; then it is lost."""
 
@@ -72,8 +75,10 @@ class Row:
         after = [seconds + number * PROBE_EVERY_SECONDS for number in range(probes)]
         with self._load() as load:
             alike = load.scheduled(self.form.good(), [number * PROBE_EVERY_SECONDS for number in range(PROBES_BEFORE)])
-        before = self.running.tree.resident_bytes()
         with self._load(connections) as load:
+            opening = poisson_seconds(rate, OPENING_SECONDS, seed)
+            load.scheduled(self.form.good(), opening, drop_after=OPENING_SECONDS)
+            before = self.running.tree.resident_bytes()
             sample = load.scheduled(self.form.good(), due + after, drop_after=seconds + STRAGGLING_SECONDS)
         resident = self.running.tree.resident_bytes()
         during, probing = _split(sample, len(due))

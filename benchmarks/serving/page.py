@@ -196,7 +196,7 @@ def _overload(findings: Sequence[Finding]) -> str:
     ]
     text = (
         "Twice as many requests as could be answered right before, whatever comes back; the share is of what could be "
-        "answered right before and right after."
+        "answered right before and right after. Memory before is with the connections open that overload takes."
     )
     return f"{text}\n\n{table([*head, 's until normal'], rows)}" if rows else ""
 
