@@ -58,9 +58,10 @@ class BoundedProtocol(HttpToolsProtocol):
         """Read a piece; close when headers, or the trailers of a body, have become too many or take too long."""
         direct = self._direct
         if direct is not None:
-            direct.shedding.turns.reads()
-            served, free = self.served, self._between_requests and not self._answering()
-            if served is not None and free and direct.shedding.refuses(self, served, data):
+            shedding, served = direct.shedding, self.served
+            shedding.turns.reads()
+            free = self._between_requests and not self._answering()
+            if served is not None and free and shedding.refuses(self, served, data):
                 return
         self._progressed = False
         super().data_received(data)

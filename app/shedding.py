@@ -2,9 +2,10 @@
 
 Small predictions are computed on the event loop as they come, so no queue of ours grows when there are too many: they
 wait in their sockets, and a turn of the loop, which takes what has come by then, gets long. When turns have been long
-for a while, only what is read early in one is answered. A refusal that is parsed, admitted and answered like any
-request costs half a small prediction, so at twice the rate that can be served hardly anything would be left to serve
-with; on a connection whose last request was for the same model, one is told from its bytes and costs a tenth.
+for a while, only what is read early in one is answered, and none is long any more: the fewer connections wait, the
+less of the processor's caches they take. A refusal that is parsed, admitted and answered like any request costs half a
+small prediction, so at twice the rate that can be served hardly anything would be left to serve with; on a connection
+whose last request was for the same model, one is told from its bytes and costs a tenth.
 """
 
 from __future__ import annotations
@@ -57,15 +58,20 @@ class Turns:
         self._read = 0
         self._began = 0.0
         self._long_since = 0.0
-        self._late = False
+        self._late_since = 0.0
+        self._refusing = 0.0
 
     def late(self) -> bool:
-        """Return whether what is read now has waited for too long already; ``reads`` was called for it."""
-        if self._late or self._read <= self._least or not self._long_since:
-            return self._late
+        """Return whether what is read now has waited for too long already; ``reads`` was called for it.
+
+        The turn is to end in time with its refusals and all it writes: what they took in the last one is left for them.
+        """
+        if self._late_since or self._read <= self._least or not self._long_since:
+            return self._late_since > 0
         now = time.perf_counter()
-        self._late = now - self._began > self._longest and self._long_since < now - PATIENCE_SECONDS
-        return self._late
+        if now - self._began > self._longest - self._refusing and self._long_since < now - PATIENCE_SECONDS:
+            self._late_since = now
+        return self._late_since > 0
 
     def reads(self) -> None:
         """Learn that something is read in this turn."""
@@ -75,8 +81,11 @@ class Turns:
             asyncio.get_running_loop().call_soon(self._ended)  # after all that this turn reads
 
     def _ended(self) -> None:
-        self._read, self._late = 0, False
-        if time.perf_counter() - self._began <= self._longest:
+        now = time.perf_counter()
+        refused = self._late_since > 0
+        self._refusing = now - self._late_since if refused else 0.0
+        self._read, self._late_since = 0, 0.0
+        if now - self._began <= self._longest and not refused:
             self._long_since = 0.0
         elif not self._long_since:
             self._long_since = self._began

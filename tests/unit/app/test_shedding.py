@@ -28,13 +28,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
 
 
-async def turn(turns: Turns, clock: Clock, requests: int, seconds_each: float) -> int:
+async def turn(turns: Turns, clock: Clock, requests: int, seconds_each: float, refusal_seconds: float = 0) -> int:
     """Read some requests in one turn of the loop; return how many of them came too late."""
     late = 0
     for _ in range(requests):
         turns.reads()
-        late += turns.late()
-        clock.now += seconds_each
+        refused = turns.late()
+        late += refused
+        clock.now += refusal_seconds if refused else seconds_each
     await asyncio.sleep(0)
     return late
 
@@ -46,6 +47,22 @@ async def test_what_is_read_early_in_a_long_turn_is_answered(clock: Clock) -> No
     assert late[0] == 0, "a burst"
     assert late[1] == 20 - 6, "those after 25 ms"
     assert late[2] == 20 - 6
+
+
+async def test_a_turn_ends_in_time_with_its_refusals(clock: Clock) -> None:
+    """What they took in the last one is left for them; that turns are no longer than they may be is no end of it."""
+    turns = Turns(0.0255, LEAST)
+    found: list[tuple[int, float]] = []
+    for _ in range(10):
+        began = clock.now
+        late = await turn(turns, clock, requests=100, seconds_each=0.001, refusal_seconds=0.0002)
+        found.append((late, clock.now - began))
+    assert found[0] == (0, pytest.approx(0.1))
+    assert found[1] == (74, pytest.approx(0.026 + 74 * 0.0002))
+    assert found[-3:] == [(92, pytest.approx(0.008 + 92 * 0.0002))] * 3
+    assert await turn(turns, clock, requests=10, seconds_each=0.001) == 2
+    assert await turn(turns, clock, requests=10, seconds_each=0.001) == 0
+    assert await turn(turns, clock, requests=100, seconds_each=0.001) == 0, "a burst"
 
 
 async def test_a_burst_after_a_short_turn_is_a_burst_again(clock: Clock) -> None:
