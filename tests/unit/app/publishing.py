@@ -47,6 +47,11 @@ PAIR = PartSignature(
     outputs=(TensorSignature(name="kept", dtype="int64", shape=("batch", "time"), quantity="indices"),),
 )
 
+TABLE = PartSignature(
+    inputs=(TensorSignature(name="ids", dtype="int64", shape=("batch", 2)),),
+    outputs=(TensorSignature(name="rows", shape=("batch", 2, 3)),),
+)
+
 
 class Publisher:
     """Publishes tiny versions, as the exporter of a worker does."""
@@ -56,16 +61,21 @@ class Publisher:
         self.store = store
         self.versions = versions
 
-    def publish(self, model: str = "tiny", job: str = "job_1", scale: float = 1.0, busy_layers: int = 0) -> Manifest:
+    def publish(
+        self, model: str = "tiny", job: str = "job_1", scale: float = 1.0, busy_layers: int = 0, *, table: bool = False
+    ) -> Manifest:
         """Publish a version whose logits are ``scale`` times the images times ``WEIGHTS``, and a part ``pair``.
 
-        Each of ``busy_layers`` adds nothing to the logits, and some tenths of a millisecond to a run.
+        Each of ``busy_layers`` adds nothing to the logits, and some tenths of a millisecond to a run. With ``table``
+        there is a part of that name, which looks the rows of ``WEIGHTS`` up and refuses other numbers.
         """
         files = {"classifier.onnx": _classifier(scale, busy_layers), "pair.onnx": _pair(), "probe.npz": _probe(scale)}
+        parts = {"classifier": SIGNATURE, "pair": PAIR}
+        if table:
+            files["table.onnx"], parts["table"] = _table(), TABLE
         files["events.jsonl"] = b'{"id":"1-0","event":"epoch","data":{"epoch":1}}\n'
         for name, data in files.items():
             self.store.put(self.versions.part_path(job, 1, name), data)
-        parts = {"classifier": SIGNATURE, "pair": PAIR}
         manifest = Manifest(
             model=model,
             version=1,
@@ -160,6 +170,14 @@ def _pair() -> bytes:
     return _serialized(
         helper.make_graph(nodes, "pair", inputs, [helper.make_tensor_value_info("kept", TensorProto.INT64, shape)])
     )
+
+
+def _table() -> bytes:
+    nodes = [helper.make_node("Gather", ["weights", "ids"], ["rows"])]
+    inputs = [helper.make_tensor_value_info("ids", TensorProto.INT64, ["batch", 2])]
+    outputs = [helper.make_tensor_value_info("rows", TensorProto.FLOAT, ["batch", 2, 3])]
+    weights = [numpy_helper.from_array(WEIGHTS, "weights")]
+    return _serialized(helper.make_graph(nodes, "table", inputs, outputs, weights))
 
 
 def _serialized(graph: onnx.GraphProto) -> bytes:
