@@ -51,8 +51,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self.timeout_keep_alive_task.cancel()
             self.timeout_keep_alive_task = None
         super().connection_lost(exc)
-        if not self._answering():
-            self._forget()
+        # They know their connection: cycles would wait for the collector.
+        self.cycle = None  # type: ignore[assignment] - as uvicorn begins
+        self.pipeline.clear()
 
     def data_received(self, data: bytes) -> None:
         """Read a piece; close when headers, or the trailers of a body, have become too many or take too long."""
@@ -114,12 +115,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Give what is still to come of an answered request some time."""
+        if self.parser is None:  # the connection was lost meanwhile
+            return
         if self.cycle.response_complete and self.cycle.more_body and not self._between_requests:
             self._close_in(LINGER_SECONDS)
         self._idle_since = time.perf_counter()
-        if self.parser is None:  # the connection was lost meanwhile
-            self._forget()
-            return
         if self.pipeline or self.timeout_keep_alive_task is None:
             super().on_response_complete()
             return
@@ -148,10 +148,6 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _answering(self) -> bool:
         return bool(self.cycle) and not self.cycle.response_complete
-
-    def _forget(self) -> None:
-        """Let go of the last request, which knows its connection: a cycle would wait for the collector."""
-        self.cycle = None  # type: ignore[assignment] - as uvicorn begins
 
     def _close_in(self, seconds: float) -> None:
         self._stay()

@@ -2,7 +2,7 @@
 
 Small predictions are computed on the event loop as they come, so no queue of ours grows when there are too many: they
 wait in their sockets, and a turn of the loop, which takes what has come by then, gets long. When turns have been long
-for a while, only what is read early in one is answered, and none is long any more: the fewer connections wait, the
+for a while, only what is read early in one is answered, so that they end in time: the fewer connections wait, the
 less of the processor's caches they take. A refusal that is parsed, admitted and answered like any request costs half a
 small prediction, so at twice the rate that can be served hardly anything would be left to serve with; on a connection
 whose last request was for the same model, one is told from its bytes and costs a tenth.
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 PATIENCE_SECONDS = 0.1
 """So long turns may be long before anything is refused: a burst is no overload."""
 
+SILENCE_SECONDS = 1.0
+"""When nothing has come for so long, overload is over, however long the last turn took."""
+
 TOLD = re.compile(
     rb"\r\n(content-length|connection|expect|transfer-encoding|upgrade|x-request-id)[ \t]*:[ \t]*([^\r\n]*)",
     re.IGNORECASE,
@@ -49,46 +52,51 @@ KEPT_BYTES = 2048
 
 
 class Turns:
-    """The turns of the event loop: how long this one takes, and since when all of them took long."""
+    """The turns of the event loop: how long this one takes, and since when each took long or refused something."""
 
     def __init__(self, longest_seconds: float, least: int) -> None:
         """Call those long that take more than ``longest_seconds``; with 0 none is. ``least`` are taken in any turn."""
-        self._longest = longest_seconds
+        self._longest_seconds = longest_seconds
         self._least = least
         self._read = 0
         self._began = 0.0
-        self._long_since = 0.0
+        self._last_ended = 0.0
+        self._overloaded_since = 0.0
         self._late_since = 0.0
-        self._refusing = 0.0
+        self._refusing_seconds = 0.0
 
     def late(self) -> bool:
         """Return whether what is read now has waited for too long already; ``reads`` was called for it.
 
-        The turn is to end in time with its refusals and all it writes: what they took in the last one is left for them.
+        The turn is to end in time with its refusals and all it writes: what they took in the last one, or half of the
+        time if that is less, is left for them.
         """
-        if self._late_since or self._read <= self._least or not self._long_since:
+        if self._late_since or self._read <= self._least or not self._overloaded_since:
             return self._late_since > 0
         now = time.perf_counter()
-        if now - self._began > self._longest - self._refusing and self._long_since < now - PATIENCE_SECONDS:
+        enough = now - self._began > self._longest_seconds - self._refusing_seconds
+        if enough and self._overloaded_since < now - PATIENCE_SECONDS:
             self._late_since = now
         return self._late_since > 0
 
     def reads(self) -> None:
         """Learn that something is read in this turn."""
         self._read += 1
-        if self._read == 1 and self._longest:
+        if self._read == 1 and self._longest_seconds:
             self._began = time.perf_counter()
+            if self._began - self._last_ended > SILENCE_SECONDS:
+                self._overloaded_since = self._refusing_seconds = 0.0
             asyncio.get_running_loop().call_soon(self._ended)  # after all that this turn reads
 
     def _ended(self) -> None:
-        now = time.perf_counter()
+        self._last_ended = now = time.perf_counter()
         refused = self._late_since > 0
-        self._refusing = now - self._late_since if refused else 0.0
+        self._refusing_seconds = min(now - self._late_since, self._longest_seconds / 2) if refused else 0.0
         self._read, self._late_since = 0, 0.0
-        if now - self._began <= self._longest and not refused:
-            self._long_since = 0.0
-        elif not self._long_since:
-            self._long_since = self._began
+        if now - self._began <= self._longest_seconds and not refused:
+            self._overloaded_since = 0.0
+        elif not self._overloaded_since:
+            self._overloaded_since = self._began
 
 
 @dataclass(slots=True)
@@ -153,11 +161,11 @@ class Shedding:
 
     def _count(self) -> None:
         """Count what was refused in this turn of the event loop, all at once."""
+        counted, self._uncounted = self._uncounted, defaultdict(int)
         status, _, _ = refusal(TOO_MANY)
-        for (endpoint, route), count in self._uncounted.items():
+        for (endpoint, route), count in counted.items():
             endpoint.refused(Overloaded.code, count)
             self._telemetry.answered(route, "POST", status, 0.0, count)
-        self._uncounted.clear()
 
 
 def _whole(data: bytes) -> dict[bytes, bytes] | None:

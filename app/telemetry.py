@@ -1,4 +1,7 @@
-"""What the gateway tells of itself: Prometheus metrics, and an id and a log line for every request."""
+"""What the gateway tells of itself: Prometheus metrics, an id for every request, and log lines of requests.
+
+Requests that are refused unread have one line together for each turn of the event loop.
+"""
 
 from __future__ import annotations
 

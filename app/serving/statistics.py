@@ -94,8 +94,8 @@ class Statistics:
         self.meters.overran(seconds)
 
     def failed(self, seconds: float, count: int = 1) -> None:
-        """Learn of requests that got an error, after ``seconds`` together."""
-        self.fail.add(seconds, count)
+        """Learn of requests that got an error, after ``seconds`` each."""
+        self.fail.add(count * seconds, count)
 
     def sent(self, name: str, version: int) -> dict[str, object]:
         """Return the figures as the protocol writes them."""

@@ -45,7 +45,7 @@ class Overloaded:
 
     opened: Opened
     saturation: float
-    """Requests a second at 32 connections, the mean of right before and right after: as fast as the machine was."""
+    """Requests a second at 32 connections, the more of right before and right after."""
 
     seconds: float
     accepted_in_time: int

@@ -56,7 +56,7 @@ class Sample:
     latencies: list[float] = field(default_factory=list[float])
     ended: list[float] = field(default_factory=list[float])
     retry_after: list[bool] = field(default_factory=list[bool])
-    """Whether an answer that is none said when to try again."""
+    """Whether an answer that is not 200 says when to try again."""
 
     unsent: int = 0
     """Requests that found no free connection before the end."""

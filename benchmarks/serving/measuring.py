@@ -18,9 +18,6 @@ CONNECTIONS = 32
 WARM_UP_SECONDS = 0.3
 OPEN_SHARE = 0.6
 OVERLOAD = 2.0
-OPENING_SECONDS = 1.0
-"""So long overload lasts before anything is counted, for the connections that it takes."""
-
 STRAGGLING_SECONDS = 0.25
 """What was due during overload and found no free connection by its end is still sent for as long; then it is lost."""
 
@@ -66,31 +63,31 @@ class Row:
     def overload(self, seconds: float, closed_seconds: float, connections: int, seed: int) -> None:
         """Ask twice as often as can be answered, then look how long single requests stay slow.
 
-        What can be answered is measured right before, and again after: minutes later a machine may be another.
+        What can be answered is measured right before, and again after: minutes later a machine may be another. Memory
+        is compared with that when all connections are open and have asked once.
         """
-        saturation = self._closed(CONNECTIONS, closed_seconds).rate
-        rate = OVERLOAD * saturation
+        before = self._closed(CONNECTIONS, closed_seconds).rate
+        rate = OVERLOAD * before
         due = poisson_seconds(rate, seconds, seed)
         probes = int(RECOVERY_SECONDS / PROBE_EVERY_SECONDS)
         after = [seconds + number * PROBE_EVERY_SECONDS for number in range(probes)]
         with self._load() as load:
             alike = load.scheduled(self.form.good(), [number * PROBE_EVERY_SECONDS for number in range(PROBES_BEFORE)])
         with self._load(connections) as load:
-            opening = poisson_seconds(rate, OPENING_SECONDS, seed)
-            load.scheduled(self.form.good(), opening, drop_after=OPENING_SECONDS)
-            before = self.running.tree.resident_bytes()
+            load.together([self.form.good()] * connections)
+            opened = self.running.tree.resident_bytes()
             sample = load.scheduled(self.form.good(), due + after, drop_after=seconds + STRAGGLING_SECONDS)
         resident = self.running.tree.resident_bytes()
         during, probing = _split(sample, len(due))
         self.finding.overloaded = Overloaded(
             opened=_opened(during, rate),
-            saturation=(saturation + self._closed(CONNECTIONS, closed_seconds).rate) / 2,
+            saturation=max(before, self._closed(CONNECTIONS, closed_seconds).rate),
             seconds=seconds,
             accepted_in_time=sum(
                 status == 200 and ended <= seconds for status, ended in zip(during.statuses, during.ended, strict=True)
             ),
             retry_after=sum(during.retry_after),
-            resident_before=before,
+            resident_before=opened,
             resident_after=resident,
             recovered_seconds=recovery_seconds(probing, seconds, 2 * percentile(alike.good(), 0.99)),
         )

@@ -177,10 +177,22 @@ def _others(failed: Mapping[int, int], lost: int) -> str:
 
 
 def _overload(findings: Sequence[Finding]) -> str:
-    head = ["", "asked/s", "answered/s", "p50 ms", "p99 ms", "not good", "with Retry-After", "MB before", "MB after"]
+    head = [
+        "",
+        "saturation",
+        "asked/s",
+        "answered/s",
+        "p50 ms",
+        "p99 ms",
+        "not good",
+        "with Retry-After",
+        "MB before",
+        "MB after",
+    ]
     rows = [
         [
             finding.title,
+            _rate(found.saturation),
             _rate(found.opened.rate),
             f"{_rate(found.accepted_rate)} ({found.share:.0%})",
             milliseconds(found.opened.p50),
@@ -195,8 +207,10 @@ def _overload(findings: Sequence[Finding]) -> str:
         if (found := finding.overloaded) is not None
     ]
     text = (
-        "Twice as many requests as could be answered right before, whatever comes back; the share is of what could be "
-        "answered right before and right after. Memory before is with the connections open that overload takes."
+        "Twice as many requests as a closed loop was answered right before, each sent when it is due whether or not "
+        "others were answered, on at most 2,048 connections; what finds none is sent when one is free, up to 0.25 s "
+        "after the end, and its time counts from when it was due. The share is of the saturation, the more of right "
+        "before and right after. Memory before is that when every connection has asked once."
     )
     return f"{text}\n\n{table([*head, 's until normal'], rows)}" if rows else ""
 

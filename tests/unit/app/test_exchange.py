@@ -168,23 +168,42 @@ async def test_requests_leave_nothing_to_the_collector(asked: Asked) -> None:
     writer.close()
 
 
-@pytest.mark.parametrize("directly", [True, False])
-async def test_connections_leave_nothing_to_the_collector(asked: Asked, *, directly: bool) -> None:
-    """However many come and go; the one that left before its answer, too."""
+LEAVING = {
+    "answered": (request(), True),
+    "answered by the framework": (OTHERS["chunked"], True),
+    "cut off": (request()[:-3], False),
+    "waiting": (request(), False),
+    "several at once": (OTHERS["chunked"] * 2, False),
+}
+
+
+@pytest.mark.parametrize(("sent", "answered"), LEAVING.values(), ids=LEAVING.keys())
+async def test_connections_leave_nothing_to_the_collector(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch, sent: bytes, *, answered: bool
+) -> None:
+    """Neither those that had their answer nor those that left before one of their own."""
+    dispatch, held = Batcher._dispatch, list[Batcher]()
+    if not answered:
+        monkeypatch.setattr(Batcher, "_dispatch", lambda batcher: held.append(batcher))  # noqa: PLW0108 - a method
+        monkeypatch.setattr(Batcher, "_run_inline", lambda _: None)
+
+    def left() -> list[type]:
+        kinds = (BoundedProtocol, Exchange, RequestResponseCycle)
+        return [found for each in gc.get_objects() if (found := type(each)) in kinds]
+
     gc.collect()
     gc.disable()
     try:
-        for _ in range(3):
-            await asked.ask(request(), directly=directly)
-        _, writer = await asyncio.open_connection("127.0.0.1", asked.port)
-        writer.write(request()[:-3])
+        reader, writer = await asyncio.open_connection("127.0.0.1", asked.port)
+        writer.write(sent)
+        if answered:
+            assert b" 200 OK" in await answers(reader, 1)
         await asyncio.sleep(0.05)
-        writer.close()
-
-        def left() -> list[type]:
-            kinds = (BoundedProtocol, Exchange, RequestResponseCycle)
-            return [found for each in gc.get_objects() if (found := type(each)) in kinds]
-
+        assert left()
+        writer.transport.abort()
+        await asyncio.sleep(0.05)
+        for batcher in held:
+            dispatch(batcher)
         await until(lambda: not left())
     finally:
         gc.enable()

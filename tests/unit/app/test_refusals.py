@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 
+import httpx
 import orjson
 import pytest
 
@@ -75,6 +76,37 @@ async def test_what_is_refused_unread_is_answered_as_the_rest(
     writer.write(sent)
     assert b" 200 OK" in await answers(reader, 1)
     writer.close()
+
+
+async def test_refusals_of_one_turn_are_counted_together(
+    asked: Asked, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them, wherever requests are counted."""
+    (endpoint,) = services.registry.endpoints()
+    connections = [await asyncio.open_connection("127.0.0.1", asked.port) for _ in range(3)]
+    for reader, writer in connections:
+        writer.write(request())
+        assert b" 200 OK" in await answers(reader, 1)
+    with monkeypatch.context() as patched:
+        patched.setattr(Turns, "late", lambda _: True)
+        counts: list[int] = []
+        patched.setattr(endpoint, "refused", lambda code, count: (counts.append(count), refused(code, count)))
+        refused = type(endpoint).refused.__get__(endpoint)
+        for _, writer in connections:
+            writer.write(request())
+        for reader, writer in connections:
+            assert b" 429 " in await answers(reader, 1)
+            writer.close()
+    assert counts == [3]
+    assert endpoint.statistics.fail.count == 3
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{asked.port}", trust_env=False) as client:
+        told = (await client.get("/metrics")).text
+    for counted in (
+        r'lectern_http_requests_total\{method="POST",route="/v2/models/[^"]*",status="429"\} 3.0',
+        r'lectern_rejected_runs_total\{[^}]*reason="overloaded"[^}]*\} 3.0',
+        r'lectern_prediction_seconds_count\{[^}]*outcome="overloaded"[^}]*\} 3.0',
+    ):
+        assert re.search(counted, told), told
 
 
 async def test_a_head_that_repeats_is_refused_by_its_length(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:

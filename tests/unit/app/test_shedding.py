@@ -55,13 +55,13 @@ async def test_a_turn_ends_in_time_with_its_refusals(clock: Clock) -> None:
     found: list[tuple[int, float]] = []
     for _ in range(10):
         began = clock.now
-        late = await turn(turns, clock, requests=100, seconds_each=0.001, refusal_seconds=0.0002)
+        late = await turn(turns, clock, requests=100, seconds_each=0.001, refusal_seconds=0.0001)
         found.append((late, clock.now - began))
     assert found[0] == (0, pytest.approx(0.1))
-    assert found[1] == (74, pytest.approx(0.026 + 74 * 0.0002))
-    assert found[-3:] == [(92, pytest.approx(0.008 + 92 * 0.0002))] * 3
-    assert await turn(turns, clock, requests=10, seconds_each=0.001) == 2
-    assert await turn(turns, clock, requests=10, seconds_each=0.001) == 0
+    assert found[1] == (74, pytest.approx(0.026 + 74 * 0.0001))
+    assert found[-3:] == [(82, pytest.approx(0.018 + 82 * 0.0001))] * 3
+    assert await turn(turns, clock, requests=20, seconds_each=0.001) == 2
+    assert await turn(turns, clock, requests=20, seconds_each=0.001) == 0
     assert await turn(turns, clock, requests=100, seconds_each=0.001) == 0, "a burst"
 
 
@@ -70,6 +70,20 @@ async def test_a_burst_after_a_short_turn_is_a_burst_again(clock: Clock) -> None
     for _ in range(3):
         assert await turn(turns, clock, requests=30, seconds_each=0.005) == 0
         assert await turn(turns, clock, requests=2, seconds_each=0.005) == 0
+
+
+async def test_overload_does_not_outlive_silence(clock: Clock) -> None:
+    """What comes after some time of nothing is a burst, however it was before."""
+    turns = Turns(LONGEST, LEAST)
+    for _ in range(3):
+        clock.now += 60
+        assert await turn(turns, clock, requests=30, seconds_each=0.005) == 0
+
+
+async def test_what_refusing_takes_leaves_half_a_turn_to_answers(clock: Clock) -> None:
+    turns = Turns(LONGEST, LEAST)
+    late = [await turn(turns, clock, requests=100, seconds_each=0.001, refusal_seconds=0.01) for _ in range(6)]
+    assert late[-1] == 100 - 13
 
 
 async def test_some_are_taken_in_every_turn(clock: Clock) -> None:

@@ -37,10 +37,12 @@ def redis_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     home = tmp_path_factory.mktemp("home")
     command = [find_server(), "--port", "0", "--unixsocket", str(home / "redis.sock"), "--save", "", "--dir", str(home)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
-        wait_until(lambda: _answers(home / "redis.sock") or server.poll() is not None)
-        assert server.poll() is None
-        yield home / "redis.sock"
-        server.terminate()
+        try:
+            wait_until(lambda: _answers(home / "redis.sock") or server.poll() is not None)
+            assert server.poll() is None
+            yield home / "redis.sock"
+        finally:
+            server.terminate()
 
 
 def _answers(path: Path) -> bool:
