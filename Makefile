@@ -59,7 +59,7 @@ test-slow: $(INSTALLED) ## Run the tests that train models or start real process
 	$(BIN)/python -m pytest -q -m slow $(PYTEST_ARGS)
 
 .PHONY: soak
-soak: $(INSTALLED) ## Run the tests of serving that have a long form in it, half an hour in all; PYTEST_ARGS adds options.
+soak: $(INSTALLED) ## Run the tests of serving that have a long form in it, a quarter of an hour in all; PYTEST_ARGS adds options.
 	$(BIN)/python -m pytest -q -s -m soak --long $(PYTEST_ARGS)
 
 # The newest release of Triton's client whose perf_analyzer starts on Debian 12; the program is linked with CUDA's runtime.

@@ -156,7 +156,7 @@ class Shedding:
     def _answer(self, default: Sequence[tuple[bytes, bytes]]) -> tuple[bytes, bytes]:
         """Return what comes before and after the request's id; nothing while every answer closes its connection."""
         if default is not self._default:  # a new list each second, for its date
-            self._default, self._made = default, _answer(default)
+            self._default, self._made = default, _made(default)
         return self._made
 
     def _count(self) -> None:
@@ -164,7 +164,8 @@ class Shedding:
         counted, self._uncounted = self._uncounted, defaultdict(int)
         status, _, _ = refusal(TOO_MANY)
         for (endpoint, route), count in counted.items():
-            endpoint.refused(Overloaded.code, count)
+            endpoint.statistics.rejected(Overloaded.code, count)
+            endpoint.answered(None, "infer", Overloaded.code, 0.0, count)
             self._telemetry.answered(route, "POST", status, 0.0, count)
 
 
@@ -193,7 +194,7 @@ def refusal(detail: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     return response.status_code, response.raw_headers, bytes(response.body)
 
 
-def _answer(default: Sequence[tuple[bytes, bytes]]) -> tuple[bytes, bytes]:
+def _made(default: Sequence[tuple[bytes, bytes]]) -> tuple[bytes, bytes]:
     if any(name == b"connection" for name, _ in default):
         return b"", b""
     status, headers, content = refusal(TOO_MANY)

@@ -86,19 +86,13 @@ class Endpoint:
         longest = self.limits.queue_wait_seconds
         return bool(longest) and time.perf_counter() - next(iter(self._under_way.values())) > longest
 
-    def refused(self, outcome: str, count: int) -> None:
-        """Learn that ``count`` requests for ``infer`` were refused unread."""
-        self.statistics.rejected(outcome, count)
-        self.statistics.failed(0.0, count)
-        self.meters.answered("infer", outcome, 0.0, count)
-
-    def answered(self, ticket: Ticket | None, verb: str, outcome: str, seconds: float) -> None:
-        """Learn that a request was answered; it has no ticket if it was not taken."""
+    def answered(self, ticket: Ticket | None, verb: str, outcome: str, seconds: float, count: int = 1) -> None:
+        """Learn that requests were answered after ``seconds`` each; they have no ticket if they were not taken."""
         if ticket is not None:
             self._under_way.pop(ticket, None)
-        self.meters.answered(verb, outcome, seconds)
+        self.meters.answered(verb, outcome, seconds, count)
         if outcome != "ok":
-            self.statistics.failed(seconds)
+            self.statistics.failed(seconds, count)
 
     def submit(self, part: str, arrays: Arrays, ticket: Ticket, done: Done) -> None:
         """Let a run of arrays that are known to fit wait for its turn; ``done`` is called later, on the event loop.

@@ -47,6 +47,7 @@ class Overloaded:
     saturation: float
     """Requests a second at 32 connections, the more of right before and right after."""
 
+    connections: int
     seconds: float
     accepted_in_time: int
     """Good answers that came while requests were still sent."""

@@ -78,10 +78,12 @@ class Row:
             opened = self.running.tree.resident_bytes()
             sample = load.scheduled(self.form.good(), due + after, drop_after=seconds + STRAGGLING_SECONDS)
         resident = self.running.tree.resident_bytes()
+        saturation = max(before, self._closed(CONNECTIONS, closed_seconds).rate)
         during, probing = _split(sample, len(due))
         self.finding.overloaded = Overloaded(
             opened=_opened(during, rate),
-            saturation=max(before, self._closed(CONNECTIONS, closed_seconds).rate),
+            saturation=saturation,
+            connections=connections,
             seconds=seconds,
             accepted_in_time=sum(
                 status == 200 and ended <= seconds for status, ended in zip(during.statuses, during.ended, strict=True)

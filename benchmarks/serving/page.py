@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from benchmarks.serving.figures import Spread
 from benchmarks.serving.findings import Closed, Finding
+from benchmarks.serving.measuring import STRAGGLING_SECONDS
 from benchmarks.serving.targets import BARE, Target
 
 TITLE = "# Benchmarks of serving"
@@ -206,11 +207,13 @@ def _overload(findings: Sequence[Finding]) -> str:
         for finding in findings
         if (found := finding.overloaded) is not None
     ]
+    most = max((found.connections for finding in findings if (found := finding.overloaded) is not None), default=0)
     text = (
         "Twice as many requests as a closed loop was answered right before, each sent when it is due whether or not "
-        "others were answered, on at most 2,048 connections; what finds none is sent when one is free, up to 0.25 s "
-        "after the end, and its time counts from when it was due. The share is of the saturation, the more of right "
-        "before and right after. Memory before is that when every connection has asked once."
+        f"others were answered, on at most {most:,} connections; what finds none is sent when one is free, up to "
+        f"{STRAGGLING_SECONDS:g} s after the end, and its time counts from when it was due. The share is of the "
+        "saturation, the more of right before and right after. Memory before is that when every connection has asked "
+        "once."
     )
     return f"{text}\n\n{table([*head, 's until normal'], rows)}" if rows else ""
 

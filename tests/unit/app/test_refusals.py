@@ -90,8 +90,8 @@ async def test_refusals_of_one_turn_are_counted_together(
     with monkeypatch.context() as patched:
         patched.setattr(Turns, "late", lambda _: True)
         counts: list[int] = []
-        patched.setattr(endpoint, "refused", lambda code, count: (counts.append(count), refused(code, count)))
-        refused = type(endpoint).refused.__get__(endpoint)
+        answered = endpoint.answered
+        patched.setattr(endpoint, "answered", lambda *told: (counts.append(told[-1]), answered(*told)))
         for _, writer in connections:
             writer.write(request())
         for reader, writer in connections:

@@ -72,7 +72,7 @@ def test_refusals_must_be_429_with_retry_after_and_nothing_may_be_lost() -> None
     def reached(failed: dict[int, int], retry_after: int, lost: int = 0) -> bool | None:
         finding = _finding(JSON, 1000)
         opened = Opened(2000, 60_000, 30_000, 0.01, 0.02, failed, lost)
-        finding.overloaded = Overloaded(opened, 1000, 30, 30_000, retry_after, 100, 100, 0.1)
+        finding.overloaded = Overloaded(opened, 1000, 2048, 30, 30_000, retry_after, 100, 100, 0.1)
         return _of(_reached([finding]), f"{JSON}, at twice its saturation: what is refused").reached
 
     assert reached({429: 5}, 5) is True
@@ -85,7 +85,9 @@ def test_refusals_must_be_429_with_retry_after_and_nothing_may_be_lost() -> None
 def test_page_has_a_row_for_everything_and_says_what_is_missing() -> None:
     own = _finding(JSON, 2_800)
     own.opened[JSON] = [Opened(1680, 100, 99, 0.001, p99, {503: 1}, 0) for p99 in (0.005, 0.002, 0.009)]
-    own.overloaded = Overloaded(Opened(5600, 10, 5, 0.1, 0.2, {429: 5}, 0), 2_500, 1, 2_000, 5, 10**8, 10**8, None)
+    own.overloaded = Overloaded(
+        Opened(5600, 10, 5, 0.1, 0.2, {429: 5}, 0), 2_500, 2048, 1, 2_000, 5, 10**8, 10**8, None
+    )
     own.poisoned = Poisoned(100, 24_800, 3, {400: 500, 0: 300})
     absent = Finding("mlserver", "JSON", "MLServer, JSON", peer=True, missing="not installed: no such version")
     findings = [_finding(BARE, 10_000), own, absent]

@@ -8,18 +8,16 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from redis import Redis
-from redis.exceptions import ConnectionError as RedisConnectionError
 from typer.testing import CliRunner
 
 from app.cli.checks import gateway, gpu, installation, machine, redis, store
 from app.cli.checks.finding import Finding
-from app.cli.embedded_redis import find_server
+from app.cli.embedded_redis import find_server, unreachable
 from app.cli.main import app
 from models.contract.workers import WorkerPresence
 from waiting import wait_until
@@ -38,18 +36,12 @@ def redis_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     command = [find_server(), "--port", "0", "--unixsocket", str(home / "redis.sock"), "--save", "", "--dir", str(home)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
         try:
-            wait_until(lambda: _answers(home / "redis.sock") or server.poll() is not None)
+            # It listens some time after its socket is a file.
+            wait_until(lambda: not unreachable(f"unix://{home}/redis.sock") or server.poll() is not None)
             assert server.poll() is None
             yield home / "redis.sock"
         finally:
             server.terminate()
-
-
-def _answers(path: Path) -> bool:
-    """Return whether Redis listens there, which it does some time after its socket is a file."""
-    with Redis.from_url(f"unix://{path}") as asked, suppress(RedisConnectionError):
-        return bool(asked.ping())
-    return False
 
 
 @pytest.fixture
