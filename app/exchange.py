@@ -28,7 +28,7 @@ from app.serving.endpoints import Endpoint
 from app.serving.oip import requests
 from app.serving.runs import Outputs
 from app.serving.tickets import ClientLeft, Ticket
-from app.shedding import Served, Shedding, refusal
+from app.shedding import Shedding, refusal
 from app.telemetry import RequestTelemetry
 from models.contract.errors import LecternError, Overloaded
 
@@ -273,8 +273,8 @@ class Exchange:
             endpoint.answered(self._ticket, "infer", outcome, seconds)
             served = connection.served
             if served is None or served.path is not self._path or served.endpoint() is not endpoint:
-                connection.served = Served.of(connection.url, self._path, endpoint)
-            del self._endpoint  # an idle connection keeps its last exchange, but no model in memory
+                connection.served = self._direct.shedding.served(connection.url, self._path, endpoint)
+            del self._endpoint  # an idle connection may keep its last exchange, but no model in memory
         self.forget()
         self._body = b""
         self._direct.telemetry.answered(self._path.path, "POST", status, seconds)

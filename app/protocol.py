@@ -117,7 +117,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """Give what is still to come of an answered request some time."""
         if self.parser is None:  # the connection was lost meanwhile
             return
-        if self.cycle.response_complete and self.cycle.more_body and not self._between_requests:
+        cycle = self.cycle
+        if cycle.response_complete and cycle.more_body and not self._between_requests:
             self._close_in(LINGER_SECONDS)
         self._idle_since = time.perf_counter()
         if self.pipeline or self.timeout_keep_alive_task is None:
@@ -125,13 +126,15 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         # As uvicorn has it, but that the timer goes on: to set it again at each request takes longer than to look.
         self.server_state.total_requests += 1
+        if not cycle.more_body:
+            self.cycle = None  # type: ignore[assignment] - as uvicorn begins; who is idle keeps no request
         if not self.transport.is_closing():
             self.flow.resume_reading()
 
-    def rests(self) -> None:
+    def rests(self, now: float) -> None:
         """Begin to be idle after a request that was refused unread; the timer goes on."""
         self.server_state.total_requests += 1
-        self._idle_since = time.perf_counter()
+        self._idle_since = now
 
     def timeout_keep_alive_handler(self) -> None:
         """Close if the connection has been idle for as long as it may be, else look again when it can have been."""

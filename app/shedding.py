@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections import defaultdict
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -36,6 +35,10 @@ if TYPE_CHECKING:
 PATIENCE_SECONDS = 0.1
 """So long turns may be long before anything is refused: a burst is no overload."""
 
+BRIEF = 8
+"""Under overload a turn takes and reads an eighth of what makes one long: whoever asks waits little, and what must be
+remembered of those who wait fits into the processor's caches."""
+
 SILENCE_SECONDS = 1.0
 """When nothing has come for so long, overload is over, however long the last turn took."""
 
@@ -47,34 +50,36 @@ TOLD = re.compile(
 
 KEPT = {b"keep-alive", b""}
 END = b"\r\n\r\n"
-KEPT_BYTES = 2048
-"""Longer heads are looked at each time, as one is kept for each connection."""
+LONGEST_HEAD = 2048
+KNOWN = 256
+"""So many heads are kept with what they tell, and so many first lines with what they name: all repeat themselves."""
 
 
 class Turns:
-    """The turns of the event loop: how long this one takes, and since when each took long or refused something."""
+    """The turns of the event loop: how long this one takes, and since when each was long or refused something."""
 
-    def __init__(self, longest_seconds: float, least: int) -> None:
-        """Call those long that take more than ``longest_seconds``; with 0 none is. ``least`` are taken in any turn."""
+    def __init__(self, longest_seconds: float, most: int) -> None:
+        """Call those long that read more than ``most`` and take more than ``longest_seconds``; with 0 none is."""
         self._longest_seconds = longest_seconds
-        self._least = least
+        self._most = most
         self._read = 0
-        self._began = 0.0
+        self.began = 0.0
+        """When this turn read first."""
         self._last_ended = 0.0
         self._overloaded_since = 0.0
         self._late_since = 0.0
         self._refusing_seconds = 0.0
 
     def late(self) -> bool:
-        """Return whether what is read now has waited for too long already; ``reads`` was called for it.
+        """Return whether what is read now is one too many for this turn; ``reads`` was called for it.
 
         The turn is to end in time with its refusals and all it writes: what they took in the last one, or half of the
         time if that is less, is left for them.
         """
-        if self._late_since or self._read <= self._least or not self._overloaded_since:
+        if self._late_since or self._read <= self._most // BRIEF or not self._overloaded_since:
             return self._late_since > 0
         now = time.perf_counter()
-        enough = now - self._began > self._longest_seconds - self._refusing_seconds
+        enough = now - self.began > self._longest_seconds / BRIEF - self._refusing_seconds
         if enough and self._overloaded_since < now - PATIENCE_SECONDS:
             self._late_since = now
         return self._late_since > 0
@@ -82,40 +87,33 @@ class Turns:
     def reads(self) -> None:
         """Learn that something is read in this turn."""
         self._read += 1
-        if self._read == 1 and self._longest_seconds:
-            self._began = time.perf_counter()
-            if self._began - self._last_ended > SILENCE_SECONDS:
+        if self._read == 1:
+            self.began = time.perf_counter()
+            if self.began - self._last_ended > SILENCE_SECONDS:
                 self._overloaded_since = self._refusing_seconds = 0.0
             asyncio.get_running_loop().call_soon(self._ended)  # after all that this turn reads
 
     def _ended(self) -> None:
         self._last_ended = now = time.perf_counter()
         refused = self._late_since > 0
-        self._refusing_seconds = min(now - self._late_since, self._longest_seconds / 2) if refused else 0.0
+        long = self._read > self._most and 0 < self._longest_seconds < now - self.began
+        self._refusing_seconds = min(now - self._late_since, self._longest_seconds / BRIEF / 2) if refused else 0.0
         self._read, self._late_since = 0, 0.0
-        if now - self._began <= self._longest_seconds and not refused:
+        if not (long or refused):
             self._overloaded_since = 0.0
         elif not self._overloaded_since:
-            self._overloaded_since = self._began
+            self._overloaded_since = self.began
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Served:
-    """The last request that a connection was answered: its first line, its path, and which version that was.
-
-    ``head`` is that of a refused request, ``length`` its bytes with the body: who asks so often repeats it.
-    """
+    """What a connection asked for last and was answered: first line, path and version; connections share it."""
 
     line: bytes
     path: inference.Path
-    endpoint: ReferenceType[Endpoint]
-    head: bytes = b""
-    length: int = 0
-
-    @classmethod
-    def of(cls, url: bytes, path: inference.Path, endpoint: Endpoint) -> Served:
-        """Remember a request; the version may be unloaded meanwhile."""
-        return cls(b"POST %b HTTP/1.1\r\n" % url, path, ref(endpoint))
+    endpoint: ReferenceType[Endpoint]  # of which nothing is kept in memory
+    refused: int = 0
+    """In this turn, and not counted yet."""
 
 
 class Shedding:
@@ -127,30 +125,34 @@ class Shedding:
         self._telemetry = telemetry
         self._default: Sequence[tuple[bytes, bytes]] = ()
         self._made = (b"", b"")
-        self._uncounted: defaultdict[tuple[Endpoint, str], int] = defaultdict(int)
+        self._refused: list[Served] = []
+        self._told = lru_cache(KNOWN)(_told)
+        self._known = lru_cache(KNOWN)(Served)
+
+    def served(self, url: bytes, path: inference.Path, endpoint: Endpoint) -> Served:
+        """Return what to remember of an answered request; the version may be unloaded meanwhile."""
+        return self._known(b"POST %b HTTP/1.1\r\n" % url, path, ref(endpoint))
 
     def refuses(self, connection: BoundedProtocol, served: Served, data: bytes) -> bool:
         """Return whether ``data``, read between two requests, was one that may not be answered; then it is done."""
         endpoint = served.endpoint()
-        if endpoint is None or not (self.turns.late() or endpoint.crowded):
+        if endpoint is None or not (self.turns.late() or endpoint.crowded) or not data.startswith(served.line):
             return False
-        given: bytes | None = None
-        if len(data) != served.length or not data.startswith(served.head):
-            found = _whole(data) if data.startswith(served.line) else None
-            if found is None:
-                return False
-            given, end = found.get(b"x-request-id"), data.index(END) + len(END)
-            if given is None and end <= KEPT_BYTES:
-                served.head, served.length = data[:end], len(data)
+        end = data.find(END, 0, LONGEST_HEAD)
+        told = self._told(data[:end]) if end > 0 else None
+        if told is None or len(data) - end - len(END) != told[0]:
+            return False
         head, content = self._answer(connection.server_state.default_headers)
-        if not head or connection.flow.write_paused:
+        if not head or connection.transport.get_write_buffer_size():  # its client sends and does not read
             return False
-        request_id = self._telemetry.identified(given).encode()
+        request_id = self._telemetry.identified(told[1]).encode()
         connection.transport.write(b"%b%b%b" % (head, request_id, content))
-        connection.rests()
-        if not self._uncounted:
+        connection.rests(self.turns.began)
+        if not self._refused:
             connection.loop.call_soon(self._count)
-        self._uncounted[endpoint, served.path.path] += 1
+        if not served.refused:
+            self._refused.append(served)
+        served.refused += 1
         return True
 
     def _answer(self, default: Sequence[tuple[bytes, bytes]]) -> tuple[bytes, bytes]:
@@ -161,30 +163,29 @@ class Shedding:
 
     def _count(self) -> None:
         """Count what was refused in this turn of the event loop, all at once."""
-        counted, self._uncounted = self._uncounted, defaultdict(int)
         status, _, _ = refusal(TOO_MANY)
-        for (endpoint, route), count in counted.items():
-            endpoint.statistics.rejected(Overloaded.code, count)
-            endpoint.answered(None, "infer", Overloaded.code, 0.0, count)
-            self._telemetry.answered(route, "POST", status, 0.0, count)
+        for served in self._refused:
+            endpoint, count, served.refused = served.endpoint(), served.refused, 0
+            if endpoint is not None:
+                endpoint.statistics.rejected(Overloaded.code, count)
+                endpoint.answered(None, "infer", Overloaded.code, 0.0, count)
+            self._telemetry.answered(served.path.path, "POST", status, 0.0, count)
+        self._refused.clear()
 
 
-def _whole(data: bytes) -> dict[bytes, bytes] | None:
-    """Return the headers that matter if ``data`` is one request, no less and no more, that asks for nothing special."""
-    end = data.find(END)
-    told = TOLD.findall(data, 0, end)
+def _told(head: bytes) -> tuple[int, bytes | None] | None:
+    """Return how long the body of a request is, and its id; nothing if its ``head`` asks for something special."""
+    told = TOLD.findall(head)
     found = {name.lower(): value for name, value in told}
     length = found.get(b"content-length", b"")
     if (
-        end < 0
-        or len(found) < len(told)
+        len(found) < len(told)
         or not found.keys() <= {b"content-length", b"connection", b"x-request-id"}
         or found.get(b"connection", b"").strip().lower() not in KEPT
         or not length.isdigit()
-        or len(data) - end - 4 != int(length[:9])
     ):
         return None
-    return found
+    return int(length[:9]), found.get(b"x-request-id")
 
 
 @lru_cache(1)

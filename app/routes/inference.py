@@ -49,7 +49,7 @@ TRACE = re.compile(rb"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 ONCE = (b"content-length", b"content-encoding", b"content-type", JSON_LENGTH)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Path:
     """What a path names, under the template that metrics show."""
 

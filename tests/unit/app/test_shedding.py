@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from unittest.mock import Mock
+from weakref import ref
 
 import pytest
 
 from app import shedding
-from app.shedding import Turns
+from app.shedding import BRIEF, Served, Shedding, Turns
 
-LONGEST, LEAST = 0.025, 4
+LONGEST, MOST = 0.2, 32  # an eighth of it is 25 ms and 4 requests
 
 
 class Clock:
@@ -40,61 +42,62 @@ async def turn(turns: Turns, clock: Clock, requests: int, seconds_each: float, r
     return late
 
 
-async def test_what_is_read_early_in_a_long_turn_is_answered(clock: Clock) -> None:
+async def test_what_is_read_early_in_a_turn_is_answered(clock: Clock) -> None:
     """And nothing is refused before turns have been long for a while."""
-    turns = Turns(LONGEST, LEAST)
-    late = [await turn(turns, clock, requests=20, seconds_each=0.005) for _ in range(3)]
+    turns = Turns(LONGEST, MOST)
+    late = [await turn(turns, clock, requests=50, seconds_each=0.005) for _ in range(3)]
     assert late[0] == 0, "a burst"
-    assert late[1] == 20 - 6, "those after 25 ms"
-    assert late[2] == 20 - 6
+    assert late[1] == 50 - 6, "those after 25 ms"
+    assert late[2] == 50 - 6
 
 
 async def test_a_turn_ends_in_time_with_its_refusals(clock: Clock) -> None:
-    """What they took in the last one is left for them; that turns are no longer than they may be is no end of it."""
-    turns = Turns(0.0255, LEAST)
+    """What they took in the last one is left for them; that turns are brief is no end of it."""
+    turns = Turns(0.0255 * BRIEF, MOST)
+    assert await turn(turns, clock, requests=100, seconds_each=0.003) == 0
     found: list[tuple[int, float]] = []
     for _ in range(10):
         began = clock.now
         late = await turn(turns, clock, requests=100, seconds_each=0.001, refusal_seconds=0.0001)
         found.append((late, clock.now - began))
-    assert found[0] == (0, pytest.approx(0.1))
-    assert found[1] == (74, pytest.approx(0.026 + 74 * 0.0001))
+    assert found[0] == (74, pytest.approx(0.026 + 74 * 0.0001))
     assert found[-3:] == [(82, pytest.approx(0.018 + 82 * 0.0001))] * 3
     assert await turn(turns, clock, requests=20, seconds_each=0.001) == 2
     assert await turn(turns, clock, requests=20, seconds_each=0.001) == 0
-    assert await turn(turns, clock, requests=100, seconds_each=0.001) == 0, "a burst"
+    assert await turn(turns, clock, requests=100, seconds_each=0.003) == 0, "a burst"
 
 
 async def test_a_burst_after_a_short_turn_is_a_burst_again(clock: Clock) -> None:
-    turns = Turns(LONGEST, LEAST)
+    turns = Turns(LONGEST, MOST)
     for _ in range(3):
-        assert await turn(turns, clock, requests=30, seconds_each=0.005) == 0
+        assert await turn(turns, clock, requests=60, seconds_each=0.005) == 0
         assert await turn(turns, clock, requests=2, seconds_each=0.005) == 0
 
 
 async def test_overload_does_not_outlive_silence(clock: Clock) -> None:
     """What comes after some time of nothing is a burst, however it was before."""
-    turns = Turns(LONGEST, LEAST)
+    turns = Turns(LONGEST, MOST)
     for _ in range(3):
         clock.now += 60
-        assert await turn(turns, clock, requests=30, seconds_each=0.005) == 0
+        assert await turn(turns, clock, requests=60, seconds_each=0.005) == 0
 
 
 async def test_what_refusing_takes_leaves_half_a_turn_to_answers(clock: Clock) -> None:
-    turns = Turns(LONGEST, LEAST)
-    late = [await turn(turns, clock, requests=100, seconds_each=0.001, refusal_seconds=0.01) for _ in range(6)]
-    assert late[-1] == 100 - 13
+    turns = Turns(LONGEST, MOST)
+    late = [await turn(turns, clock, requests=100, seconds_each=0.003, refusal_seconds=0.01) for _ in range(6)]
+    assert late[-1] == 100 - 5
 
 
-async def test_some_are_taken_in_every_turn(clock: Clock) -> None:
-    """However long each takes."""
-    turns = Turns(LONGEST, LEAST)
-    assert [await turn(turns, clock, requests=LEAST, seconds_each=1.0) for _ in range(4)] == [0] * 4
-    assert await turn(turns, clock, requests=LEAST + 3, seconds_each=1.0) == 3
+async def test_a_few_slow_ones_are_no_overload(clock: Clock) -> None:
+    """However long each takes; and under overload some are taken in every turn."""
+    turns = Turns(LONGEST, MOST)
+    assert [await turn(turns, clock, requests=MOST, seconds_each=1.0) for _ in range(4)] == [0] * 4
+    assert [await turn(turns, clock, requests=MOST + 3, seconds_each=1.0) for _ in range(2)] == [0, MOST + 3 - 4]
+    assert await turn(turns, clock, requests=4, seconds_each=1.0) == 0
 
 
 async def test_without_a_limit_nothing_is_late(clock: Clock) -> None:
-    turns = Turns(0.0, LEAST)
+    turns = Turns(0.0, MOST)
     assert [await turn(turns, clock, requests=50, seconds_each=1.0) for _ in range(3)] == [0] * 3
 
 
@@ -115,9 +118,17 @@ HEAD = b"POST /v2/models/m/infer HTTP/1.1\r\nHost: localhost\r\n"
         (HEAD + b"Content-Length: 2\r\nUpgrade: h2c\r\n\r\n{}", False),
         (HEAD + b"Content-Length: +2\r\n\r\n{}", False),
         (HEAD + b"Content-Length: 2\r\n", False),
+        (HEAD + b"Content-Length: 69\r\n\r", False),
+        (HEAD + b"X-Filler: %b\r\nContent-Length: 2\r\n\r\n{}" % bytes(2048), False),
         (HEAD + b"\r\n", False),
     ],
 )
-def test_only_one_plain_request_is_told_from_its_bytes(data: bytes, *, whole: bool) -> None:
-    """Whatever else there may be is left to the parser."""
-    assert (shedding._whole(data) is not None) == whole
+def test_only_one_plain_request_is_refused_by_its_bytes(data: bytes, *, whole: bool) -> None:
+    """Whatever else there may be is left to the parser; what is told is the same when it comes again."""
+    endpoint, path, sent = Mock(), Mock(path="/v2"), list[bytes]()
+    connection = Mock(**{"server_state.default_headers": [], "transport.get_write_buffer_size.return_value": 0})
+    connection.transport.write = sent.append
+    shedding = Shedding(Mock(), Mock(**{"identified.return_value": "a"}))
+    served = Served(b"POST /v2/models/m/infer HTTP/1.1\r\n", path, ref(endpoint))
+    assert [shedding.refuses(connection, served, data) for _ in range(2)] == [whole] * 2
+    assert [answer.partition(b" ")[2][:3] for answer in sent] == [b"429"] * 2 * whole
