@@ -28,20 +28,35 @@ LINGER_SECONDS = 30.0
 class BoundedProtocol(HttpToolsProtocol):
     """One connection. Those that go beyond a bound are closed without an answer."""
 
-    _in_headers = False
-    _progressed = False
-    _kept_bytes = 0
-    _closing: asyncio.TimerHandle | None = None
-    _direct: Direct | None = None
-    _between_requests = True
-    _idle_since = 0.0
-    served: Served | None = None
+    # What most requests ask for is no part of the dictionary, which beyond 30 attributes would be one of its own.
+    __slots__ = (
+        "_between_requests",
+        "_closing",
+        "_direct",
+        "_idle_since",
+        "_in_headers",
+        "_kept_bytes",
+        "_progressed",
+        "cycle",
+        "served",
+        "server_state",
+        "transport",
+    )
+
+    _closing: asyncio.TimerHandle | None
+    _direct: Direct | None
+    served: Served | None
     """What was answered last, if it was a plain prediction."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
-        super().connection_made(transport)
+        self._in_headers = self._progressed = False
+        self._between_requests = True
+        self._kept_bytes = 0
+        self._idle_since = 0.0
+        self._closing = self.served = None
         self._direct = getattr(self.config.app, "direct", None)
+        super().connection_made(transport)
         self._close_in(HEADER_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
