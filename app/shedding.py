@@ -35,9 +35,10 @@ if TYPE_CHECKING:
 PATIENCE_SECONDS = 0.1
 """So long turns may be long before anything is refused: a burst is no overload."""
 
-BRIEF = 8
-"""Under overload a turn takes and reads an eighth of what makes one long: whoever asks waits little, and what must be
-remembered of those who wait fits into the processor's caches."""
+BRIEF = 16
+"""Under overload a turn takes and reads a sixteenth of what makes one long: whoever asks waits little, and what must be
+remembered of those who wait fits into the processor's caches. After a turn that refused nothing the next may be twice
+as long, until none is brief any more."""
 
 SILENCE_SECONDS = 1.0
 """When nothing has come for so long, overload is over, however long the last turn took."""
@@ -66,7 +67,9 @@ class Turns:
         self.began = 0.0
         """When this turn read first."""
         self._last_ended = 0.0
-        self._overloaded_since = 0.0
+        self._long_since = 0.0
+        self._brevity = 1
+        """By what the time of a turn, and what it reads at least, are divided; 1 is no overload."""
         self._late_since = 0.0
         self._refusing_seconds = 0.0
 
@@ -76,33 +79,51 @@ class Turns:
         The turn is to end in time with its refusals and all it writes: what they took in the last one, or half of the
         time if that is less, is left for them.
         """
-        if self._late_since or self._read <= self._most // BRIEF or not self._overloaded_since:
-            return self._late_since > 0
-        now = time.perf_counter()
-        enough = now - self.began > self._longest_seconds / BRIEF - self._refusing_seconds
-        if enough and self._overloaded_since < now - PATIENCE_SECONDS:
-            self._late_since = now
+        if not self._late_since and self._brevity > 1 and self._read > self._most // self._brevity:
+            now = time.perf_counter()
+            if now - self.began > self._longest_seconds / self._brevity - self._refusing_seconds:
+                self._late_since = now
         return self._late_since > 0
 
     def reads(self) -> None:
-        """Learn that something is read in this turn."""
+        """Learn that something is read in this turn.
+
+        While 1,024 connections or more are ready, libuv goes on reading, up to 48 times. A turn that has been long, or
+        has refused, for long enough is taken for over: else nothing might be refused, or nothing answered, in seconds.
+        """
         self._read += 1
         if self._read == 1:
             self.began = time.perf_counter()
             if self.began - self._last_ended > SILENCE_SECONDS:
-                self._overloaded_since = self._refusing_seconds = 0.0
+                self._long_since, self._brevity, self._refusing_seconds = 0.0, 1, 0.0
             asyncio.get_running_loop().call_soon(self._ended)  # after all that this turn reads
+        elif self._late_since or self._read > self._most:
+            now = time.perf_counter()
+            if self._late_since:
+                over = now - self._late_since > 2 * self._longest_seconds / BRIEF
+            else:
+                over = self._is_long(now) and now - (self._long_since or self.began) > PATIENCE_SECONDS
+            if over:
+                self._end(now)
+                self._read, self.began = 1, now
+
+    def _is_long(self, now: float) -> bool:
+        return self._read > self._most and 0 < self._longest_seconds < now - self.began
 
     def _ended(self) -> None:
-        self._last_ended = now = time.perf_counter()
+        self._end(time.perf_counter())
+        self._read = 0
+
+    def _end(self, now: float) -> None:
         refused = self._late_since > 0
-        long = self._read > self._most and 0 < self._longest_seconds < now - self.began
+        long = self._is_long(now)
+        self._long_since = (self._long_since or self.began) if long else 0.0
+        if refused or (long and now - self._long_since > PATIENCE_SECONDS):
+            self._brevity = BRIEF
+        elif not long:
+            self._brevity = max(1, self._brevity // 2)
         self._refusing_seconds = min(now - self._late_since, self._longest_seconds / BRIEF / 2) if refused else 0.0
-        self._read, self._late_since = 0, 0.0
-        if not (long or refused):
-            self._overloaded_since = 0.0
-        elif not self._overloaded_since:
-            self._overloaded_since = self.began
+        self._late_since, self._last_ended = 0.0, now
 
 
 @dataclass(slots=True, eq=False)

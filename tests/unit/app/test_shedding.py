@@ -9,9 +9,9 @@ from weakref import ref
 import pytest
 
 from app import shedding
-from app.shedding import BRIEF, Served, Shedding, Turns
+from app.shedding import Served, Shedding, Turns
 
-LONGEST, MOST = 0.2, 32  # an eighth of it is 25 ms and 4 requests
+LONGEST, MOST = 0.08, 64  # under overload 5 ms and 4 requests
 
 
 class Clock:
@@ -42,57 +42,80 @@ async def turn(turns: Turns, clock: Clock, requests: int, seconds_each: float, r
     return late
 
 
+async def overload(turns: Turns, clock: Clock) -> None:
+    """Have turns that are long for a while, of which nothing is refused yet."""
+    for _ in range(2):
+        assert await turn(turns, clock, requests=67, seconds_each=0.0012) == 0
+
+
 async def test_what_is_read_early_in_a_turn_is_answered(clock: Clock) -> None:
-    """And nothing is refused before turns have been long for a while."""
     turns = Turns(LONGEST, MOST)
-    late = [await turn(turns, clock, requests=50, seconds_each=0.005) for _ in range(3)]
-    assert late[0] == 0, "a burst"
-    assert late[1] == 50 - 6, "those after 25 ms"
-    assert late[2] == 50 - 6
+    await overload(turns, clock)
+    late = [await turn(turns, clock, requests=50, seconds_each=0.0012) for _ in range(2)]
+    assert late == [50 - 5] * 2, "those after 5 ms"
 
 
 async def test_a_turn_ends_in_time_with_its_refusals(clock: Clock) -> None:
     """What they took in the last one is left for them; that turns are brief is no end of it."""
-    turns = Turns(0.0255 * BRIEF, MOST)
-    assert await turn(turns, clock, requests=100, seconds_each=0.003) == 0
+    turns = Turns(LONGEST, MOST)
+    await overload(turns, clock)
     found: list[tuple[int, float]] = []
     for _ in range(10):
         began = clock.now
-        late = await turn(turns, clock, requests=100, seconds_each=0.001, refusal_seconds=0.0001)
+        late = await turn(turns, clock, requests=100, seconds_each=0.0003, refusal_seconds=0.00002)
         found.append((late, clock.now - began))
-    assert found[0] == (74, pytest.approx(0.026 + 74 * 0.0001))
-    assert found[-3:] == [(82, pytest.approx(0.018 + 82 * 0.0001))] * 3
-    assert await turn(turns, clock, requests=20, seconds_each=0.001) == 2
-    assert await turn(turns, clock, requests=20, seconds_each=0.001) == 0
-    assert await turn(turns, clock, requests=100, seconds_each=0.003) == 0, "a burst"
+    assert found[0] == (83, pytest.approx(0.0051 + 83 * 0.00002))
+    assert found[-3:] == [(89, pytest.approx(0.0033 + 89 * 0.00002))] * 3
+
+
+async def test_turns_get_longer_again_while_none_refuses(clock: Clock) -> None:
+    """Each may be twice as long as the last one, until nothing is left of the overload."""
+    turns = Turns(LONGEST, MOST)
+    await overload(turns, clock)
+    assert await turn(turns, clock, requests=10, seconds_each=0.0012) == 10 - 5
+    assert await turn(turns, clock, requests=2, seconds_each=0.0012) == 0
+    assert await turn(turns, clock, requests=10, seconds_each=0.0012) == 10 - 9
+    for _ in range(4):
+        assert await turn(turns, clock, requests=2, seconds_each=0.0012) == 0
+    assert await turn(turns, clock, requests=70, seconds_each=0.0012) == 0, "a burst"
 
 
 async def test_a_burst_after_a_short_turn_is_a_burst_again(clock: Clock) -> None:
     turns = Turns(LONGEST, MOST)
     for _ in range(3):
-        assert await turn(turns, clock, requests=60, seconds_each=0.005) == 0
-        assert await turn(turns, clock, requests=2, seconds_each=0.005) == 0
+        assert await turn(turns, clock, requests=70, seconds_each=0.0012) == 0
+        assert await turn(turns, clock, requests=2, seconds_each=0.0012) == 0
 
 
 async def test_overload_does_not_outlive_silence(clock: Clock) -> None:
     """What comes after some time of nothing is a burst, however it was before."""
     turns = Turns(LONGEST, MOST)
+    await overload(turns, clock)
     for _ in range(3):
         clock.now += 60
-        assert await turn(turns, clock, requests=60, seconds_each=0.005) == 0
+        assert await turn(turns, clock, requests=70, seconds_each=0.0012) == 0
 
 
-async def test_what_refusing_takes_leaves_half_a_turn_to_answers(clock: Clock) -> None:
+async def test_a_turn_that_goes_on_answering_is_overload(clock: Clock) -> None:
+    """As libuv's do while very many connections are ready."""
     turns = Turns(LONGEST, MOST)
-    late = [await turn(turns, clock, requests=100, seconds_each=0.003, refusal_seconds=0.01) for _ in range(6)]
-    assert late[-1] == 100 - 5
+    late = await turn(turns, clock, requests=5000, seconds_each=0.0001, refusal_seconds=0.00001)
+    assert late == pytest.approx(4000 - 51 - 3 * 26, abs=26), "those after the first tenth of a second"
+
+
+async def test_a_turn_that_goes_on_refusing_answers_some(clock: Clock) -> None:
+    """Five in half of a brief turn, which its refusals leave them, to six refusals in the time of two brief turns."""
+    turns = Turns(LONGEST, MOST)
+    await overload(turns, clock)
+    late = await turn(turns, clock, requests=1100, seconds_each=0.0006, refusal_seconds=0.0019)
+    assert late == pytest.approx(600, abs=10)
 
 
 async def test_a_few_slow_ones_are_no_overload(clock: Clock) -> None:
     """However long each takes; and under overload some are taken in every turn."""
     turns = Turns(LONGEST, MOST)
     assert [await turn(turns, clock, requests=MOST, seconds_each=1.0) for _ in range(4)] == [0] * 4
-    assert [await turn(turns, clock, requests=MOST + 3, seconds_each=1.0) for _ in range(2)] == [0, MOST + 3 - 4]
+    assert [await turn(turns, clock, requests=MOST + 3, seconds_each=1.0) for _ in range(2)] == [0, MOST + 3 - 8]
     assert await turn(turns, clock, requests=4, seconds_each=1.0) == 0
 
 
