@@ -5,7 +5,7 @@ wait in their sockets, and a turn of the loop, which takes what has come by then
 for a while, only what is read early in one is answered, so that they end in time: the fewer connections wait, the
 less of the processor's caches they take. A refusal that is parsed, admitted and answered like any request costs half a
 small prediction, so at twice the rate that can be served hardly anything would be left to serve with; on a connection
-whose last request was for the same model, one is told from its bytes and costs a tenth.
+whose last request was for the same model, one is told from its bytes and costs a fifth.
 """
 
 from __future__ import annotations
