@@ -31,9 +31,9 @@ INLINE_SECONDS = 1e-4
 UNATTENDED_SECONDS = 0.005
 """Whoever waited for longer is asked whether they are still there before anything is computed for them."""
 
-INLINE_ROWS = 32
-"""So many are computed at once where that is cheap, although more may be: they and what they need are still in the
-processor's caches, and none of them waits for those that were read later."""
+INLINE_RUNS = 32
+"""So many are joined where that is cheap and no delay is set, although more might be: they and what they need are still
+in the processor's caches, and none of them waits for those that are read later."""
 
 INLINE_TURN_SECONDS = 0.025
 """How long joint runs follow one another on the event loop before it sees to its connections again."""
@@ -60,7 +60,7 @@ class Batcher:
         self._observer = observer
         self._inline = run_seconds < INLINE_SECONDS
         self._joins = is_joint(signature)
-        self._inline_rows = min(INLINE_ROWS, limits.batch_size)
+        self._inline_runs = limits.batch_size if limits.queue_delay_seconds else min(INLINE_RUNS, limits.batch_size)
         self._names = [tensor.name for tensor in signature.inputs]
         self._varying = any(isinstance(axis, str) for tensor in signature.inputs for axis in tensor.shape[1:])
         self._queues: dict[Hashable, tuple[deque[Item], ...]] = {}
@@ -134,7 +134,7 @@ class Batcher:
         self._brought += 1
         if not self._scheduled:
             self._schedule()
-        full = self._joins and self._waiting >= self._inline_rows  # waiting for others would bring it nothing
+        full = self._joins and self._waiting >= self._inline_runs  # waiting for others would bring it nothing
         if (self._inline and full) or (self._eager and self._alone and self._brought == 1):
             self._run_inline()
         return item

@@ -304,6 +304,20 @@ async def test_a_full_run_of_a_cheap_part_waits_for_nothing(make: Make, part: Su
     assert (part.runs, len(found), batcher.pending) == ([4, 2], 6, 0)
 
 
+@pytest.mark.parametrize(("delay", "at_once"), [(0.0, [32]), (1e-4, list[int]())])
+async def test_many_cheap_runs_are_no_reason_to_wait_for_more(
+    make: Make, part: Sums, delay: float, at_once: list[int]
+) -> None:
+    """Unless a delay says so."""
+    batcher = make(CHEAP, queue_delay_seconds=delay)
+    done: list[object] = []
+    for number in range(40):
+        batcher.submit(rows(number), Ticket(), done.append)
+    assert part.runs == at_once
+    await asyncio.sleep(0.01)
+    assert (sum(part.runs), len(done)) == (40, 40)
+
+
 async def test_a_cheap_run_that_comes_alone_again_waits_for_no_turn(make: Make, part: Sums) -> None:
     """Others of its turn are computed together; and when many come, or a delay is set, nobody is computed alone."""
     for batcher, wanted in ((make(CHEAP), [1, 1, 1, 2, 3]), (make(CHEAP, queue_delay_seconds=1e-4), [1, 1, 3, 3])):
