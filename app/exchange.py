@@ -271,9 +271,14 @@ class Exchange:
         endpoint: Endpoint | None = getattr(self, "_endpoint", None)
         if endpoint is not None:
             endpoint.answered(self._ticket, "infer", outcome, seconds)
-            served = connection.served
-            if served is None or served.path is not self._path or served.endpoint() is not endpoint:
-                connection.served = self._direct.shedding.served(connection.url, self._path, endpoint)
+            served, key = connection.served, self._headers.get(b"authorization")
+            if (
+                served is None
+                or served.path is not self._path
+                or served.authorization != key
+                or served.endpoint() is not endpoint
+            ):
+                connection.served = self._direct.shedding.served(connection.url, self._path, endpoint, key)
             del self._endpoint  # an idle connection may keep its last exchange, but no model in memory
         self.forget()
         self._body = b""

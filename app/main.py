@@ -33,7 +33,6 @@ from app.listening import url_of
 from app.projects import Projects, Shared, ended
 from app.reading import Readings
 from app.routes import datasets, families, health, inference, jobs, models, oip
-from app.serving.endpoints import FULL_RUNS
 from app.serving.runtimes.onnx import OnnxRuntime
 from app.serving.runtimes.torchscript import TorchScriptRuntime
 from app.settings import GatewaySettings
@@ -105,7 +104,7 @@ def create_app(settings: GatewaySettings, merging: Merging | None = None) -> Fas
     )
     app.front = RequestTelemetry(guarded, shared.metrics, debug=settings.log_level == "DEBUG")
     # What is read in the middle of a turn waits for the rest of it, and perhaps for half of the next.
-    turns = Turns(settings.max_queue_wait_microseconds / 2e6, FULL_RUNS * settings.max_batch_size)
+    turns = Turns(settings.max_queue_wait_microseconds / 2e6)
     app.direct = Direct(app.front, guarded, limits.json, projects, Shedding(turns, app.front))
     # Routes are tried in order, and that takes longer than a small prediction: the frequent ones come first.
     app.router.routes[:0] = inference.routes

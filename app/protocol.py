@@ -138,13 +138,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self._idle_since = time.perf_counter()
         if self.pipeline or self.timeout_keep_alive_task is None:
             super().on_response_complete()
-            return
-        # As uvicorn has it, but that the timer goes on: to set it again at each request takes longer than to look.
-        self.server_state.total_requests += 1
-        if not cycle.more_body:
+        else:
+            # As uvicorn has it, but that the timer goes on: to set it anew takes longer than to look at the clock.
+            self.server_state.total_requests += 1
+            if not self.transport.is_closing():
+                self.flow.resume_reading()
+        if cycle.response_complete and not cycle.more_body:
             self.cycle = None  # type: ignore[assignment] - as uvicorn begins; who is idle keeps no request
-        if not self.transport.is_closing():
-            self.flow.resume_reading()
 
     def rests(self, now: float) -> None:
         """Begin to be idle after a request that was refused unread; the timer goes on."""

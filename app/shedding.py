@@ -15,7 +15,7 @@ import re
 import time
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from weakref import ReferenceType, ref
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
@@ -35,23 +35,30 @@ if TYPE_CHECKING:
 PATIENCE_SECONDS = 0.1
 """So long turns may be long before anything is refused: a burst is no overload."""
 
+MOST = 256
+"""A turn that reads no more is not long: so many clients that ask all the time are no overload."""
+
 BRIEF = 16
 """Under overload a turn takes and reads a sixteenth of what makes one long: whoever asks waits little, and what must be
-remembered of those who wait fits into the processor's caches. After a turn that refused nothing the next may be twice
-as long, until none is brief any more."""
+remembered of those who wait fits into the processor's caches. After a short turn that refused nothing the next may be
+twice as long, until none is brief any more."""
+
+TRIAL_SECONDS = 1.0
+"""After so long, turns may be as long as they get again: to clients that ask anew as soon as they are refused, no turn
+refuses nothing, however few they are. If one of the next turns is long, it is overload still."""
 
 SILENCE_SECONDS = 1.0
 """When nothing has come for so long, overload is over, however long the last turn took."""
 
-TOLD = re.compile(
-    rb"\r\n(content-length|connection|expect|transfer-encoding|upgrade|x-request-id)[ \t]*:[ \t]*([^\r\n]*)",
-    re.IGNORECASE,
-)
-"""The headers that say where a request ends, what else is to be done, and its id."""
-
-KEPT = {b"keep-alive", b""}
 END = b"\r\n\r\n"
+LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\x00-\x08\n-\x1f\x7f]*")
+"""A header as RFC 9110, section 5, has it; whatever else there may be is left to the parser."""
+
+SPECIAL = frozenset({b"expect", b"transfer-encoding", b"upgrade"})
+KEEP_ALIVE = b"keep-alive"
+
 LONGEST_HEAD = 2048
+LONGEST_LENGTH = 9
 KNOWN = 256
 """So many heads are kept with what they tell, and so many first lines with what they name: all repeat themselves."""
 
@@ -59,7 +66,7 @@ KNOWN = 256
 class Turns:
     """The turns of the event loop: how long this one takes, and since when each was long or refused something."""
 
-    def __init__(self, longest_seconds: float, most: int) -> None:
+    def __init__(self, longest_seconds: float, most: int = MOST) -> None:
         """Call those long that read more than ``most`` and take more than ``longest_seconds``; with 0 none is."""
         self._longest_seconds = longest_seconds
         self._most = most
@@ -70,6 +77,8 @@ class Turns:
         self._long_since = 0.0
         self._brevity = 1
         """By what the time of a turn, and what it reads at least, are divided; 1 is no overload."""
+        self._brief_since = 0.0
+        self._tried = 0.0
         self._late_since = 0.0
         self._refusing_seconds = 0.0
 
@@ -93,48 +102,67 @@ class Turns:
         """
         self._read += 1
         if self._read == 1:
-            self.began = time.perf_counter()
-            if self.began - self._last_ended > SILENCE_SECONDS:
-                self._long_since, self._brevity, self._refusing_seconds = 0.0, 1, 0.0
+            self._begin(time.perf_counter())
             asyncio.get_running_loop().call_soon(self._ended)  # after all that this turn reads
         elif self._late_since or self._read > self._most:
             now = time.perf_counter()
             if self._late_since:
                 over = now - self._late_since > 2 * self._longest_seconds / BRIEF
             else:
-                over = self._is_long(now) and now - (self._long_since or self.began) > PATIENCE_SECONDS
+                over = self._is_overload(now)
             if over:
                 self._end(now)
-                self._read, self.began = 1, now
+                self._begin(now)
+
+    def _begin(self, now: float) -> None:
+        self.began, self._read = now, 1
+        if now - self._last_ended > SILENCE_SECONDS:
+            self._long_since, self._brevity, self._refusing_seconds = 0.0, 1, 0.0
+        elif self._brevity > 1 and now - self._brief_since > TRIAL_SECONDS:
+            self._brevity, self._tried = 1, now
 
     def _is_long(self, now: float) -> bool:
         return self._read > self._most and 0 < self._longest_seconds < now - self.began
+
+    def _is_overload(self, now: float) -> bool:
+        long_for = now - (self._long_since or self.began)
+        return self._is_long(now) and (long_for > PATIENCE_SECONDS or now - self._tried < PATIENCE_SECONDS)
 
     def _ended(self) -> None:
         self._end(time.perf_counter())
         self._read = 0
 
     def _end(self, now: float) -> None:
-        refused = self._late_since > 0
-        long = self._is_long(now)
-        self._long_since = (self._long_since or self.began) if long else 0.0
-        if refused or (long and now - self._long_since > PATIENCE_SECONDS):
+        refused, long = self._late_since > 0, self._is_long(now)
+        self._refusing_seconds = min(now - self._late_since, self._longest_seconds / BRIEF / 2) if refused else 0.0
+        if refused:
             self._brevity = BRIEF
+        elif self._is_overload(now):
+            self._brevity, self._brief_since = BRIEF, now
         elif not long:
             self._brevity = max(1, self._brevity // 2)
-        self._refusing_seconds = min(now - self._late_since, self._longest_seconds / BRIEF / 2) if refused else 0.0
+        self._long_since = (self._long_since or self.began) if long else 0.0
         self._late_since, self._last_ended = 0.0, now
 
 
 @dataclass(slots=True, eq=False)
 class Served:
-    """What a connection asked for last and was answered: first line, path and version; connections share it."""
+    """What a connection asked for last and was answered, and with which key; connections share it."""
 
     line: bytes
     path: inference.Path
     endpoint: ReferenceType[Endpoint]  # of which nothing is kept in memory
+    authorization: bytes | None
     refused: int = 0
     """In this turn, and not counted yet."""
+
+
+class Told(NamedTuple):
+    """What a head tells of its request."""
+
+    length: int
+    request_id: bytes | None
+    authorization: bytes | None
 
 
 class Shedding:
@@ -150,9 +178,9 @@ class Shedding:
         self._told = lru_cache(KNOWN)(_told)
         self._known = lru_cache(KNOWN)(Served)
 
-    def served(self, url: bytes, path: inference.Path, endpoint: Endpoint) -> Served:
+    def served(self, url: bytes, path: inference.Path, endpoint: Endpoint, authorization: bytes | None) -> Served:
         """Return what to remember of an answered request; the version may be unloaded meanwhile."""
-        return self._known(b"POST %b HTTP/1.1\r\n" % url, path, ref(endpoint))
+        return self._known(b"POST %b HTTP/1.1\r\n" % url, path, ref(endpoint), authorization)
 
     def refuses(self, connection: BoundedProtocol, served: Served, data: bytes) -> bool:
         """Return whether ``data``, read between two requests, was one that may not be answered; then it is done."""
@@ -161,12 +189,12 @@ class Shedding:
             return False
         end = data.find(END, 0, LONGEST_HEAD)
         told = self._told(data[:end]) if end > 0 else None
-        if told is None or len(data) - end - len(END) != told[0]:
+        if told is None or len(data) - end - len(END) != told.length or told.authorization != served.authorization:
             return False
         head, content = self._answer(connection.server_state.default_headers)
         if not head or connection.transport.get_write_buffer_size():  # its client sends and does not read
             return False
-        request_id = self._telemetry.identified(told[1]).encode()
+        request_id = self._telemetry.identified(told.request_id).encode()
         connection.transport.write(b"%b%b%b" % (head, request_id, content))
         connection.rests(self.turns.began)
         if not self._refused:
@@ -184,29 +212,33 @@ class Shedding:
 
     def _count(self) -> None:
         """Count what was refused in this turn of the event loop, all at once."""
+        refused, self._refused = self._refused, []
         status, _, _ = refusal(TOO_MANY)
-        for served in self._refused:
+        for served in refused:
             endpoint, count, served.refused = served.endpoint(), served.refused, 0
             if endpoint is not None:
                 endpoint.statistics.rejected(Overloaded.code, count)
                 endpoint.answered(None, "infer", Overloaded.code, 0.0, count)
             self._telemetry.answered(served.path.path, "POST", status, 0.0, count)
-        self._refused.clear()
 
 
-def _told(head: bytes) -> tuple[int, bytes | None] | None:
-    """Return how long the body of a request is, and its id; nothing if its ``head`` asks for something special."""
-    told = TOLD.findall(head)
-    found = {name.lower(): value for name, value in told}
+def _told(head: bytes) -> Told | None:
+    """Return what ``head`` tells if it is that of a request with a body, and asks for nothing special."""
+    lines = head.split(b"\r\n")[1:]
+    if not all(map(LINE.fullmatch, lines)):
+        return None
+    headers = [(name.lower(), value.strip(b" \t")) for name, _, value in (line.partition(b":") for line in lines)]
+    found = dict(headers)
     length = found.get(b"content-length", b"")
     if (
-        len(found) < len(told)
-        or not found.keys() <= {b"content-length", b"connection", b"x-request-id"}
-        or found.get(b"connection", b"").strip().lower() not in KEPT
+        len(found) < len(headers)
+        or found.pop(b"connection", KEEP_ALIVE).lower() != KEEP_ALIVE
+        or not SPECIAL.isdisjoint(found)
         or not length.isdigit()
+        or len(length) > LONGEST_LENGTH
     ):
         return None
-    return int(length[:9]), found.get(b"x-request-id")
+    return Told(int(length), found.get(b"x-request-id"), found.get(b"authorization"))
 
 
 @lru_cache(1)

@@ -32,8 +32,8 @@ UNATTENDED_SECONDS = 0.005
 """Whoever waited for longer is asked whether they are still there before anything is computed for them."""
 
 INLINE_RUNS = 32
-"""So many are joined where that is cheap and no delay is set, although more might be: they and what they need are still
-in the processor's caches, and none of them waits for those that are read later."""
+"""So many of one shape are joined where that is cheap and no delay is set, although more might be: they and what they
+need are still in the processor's caches, and none of them waits for those that are read later."""
 
 INLINE_TURN_SECONDS = 0.025
 """How long joint runs follow one another on the event loop before it sees to its connections again."""
@@ -129,12 +129,13 @@ class Batcher:
         queues = self._queues.get(bucket)
         if queues is None:
             queues = self._queues[bucket] = tuple(deque() for _ in range(HIGHEST_PRIORITY, LOWEST_PRIORITY + 1))
-        queues[ticket.priority - HIGHEST_PRIORITY].append(item)
+        queue = queues[ticket.priority - HIGHEST_PRIORITY]
+        queue.append(item)
         self._waiting += 1
         self._brought += 1
         if not self._scheduled:
             self._schedule()
-        full = self._joins and self._waiting >= self._inline_runs  # waiting for others would bring it nothing
+        full = self._joins and len(queue) >= self._inline_runs  # waiting for others would bring it nothing
         if (self._inline and full) or (self._eager and self._alone and self._brought == 1):
             self._run_inline()
         return item

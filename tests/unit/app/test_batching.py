@@ -318,6 +318,15 @@ async def test_many_cheap_runs_are_no_reason_to_wait_for_more(
     assert (sum(part.runs), len(done)) == (40, 40)
 
 
+async def test_cheap_runs_of_many_lengths_are_joined_as_those_of_one_are(make: Make, part: Sums) -> None:
+    batcher = make(CHEAP)
+    done: list[object] = []
+    for number in range(80):
+        batcher.submit(rows(number, length=1 + number % 20), Ticket(), done.append)
+    await asyncio.sleep(0)
+    assert part.runs == [4] * 20
+
+
 async def test_a_cheap_run_that_comes_alone_again_waits_for_no_turn(make: Make, part: Sums) -> None:
     """Others of its turn are computed together; and when many come, or a delay is set, nobody is computed alone."""
     for batcher, wanted in ((make(CHEAP), [1, 1, 1, 2, 3]), (make(CHEAP, queue_delay_seconds=1e-4), [1, 1, 3, 3])):

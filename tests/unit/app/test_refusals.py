@@ -109,7 +109,7 @@ async def test_refusals_of_one_turn_are_counted_together(
         assert re.search(counted, told), told
 
 
-async def test_a_head_that_repeats_is_refused_by_its_length(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_only_what_is_whole_is_refused_unread(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each refusal has an id of its own; what is shorter or longer than the last one is read as it comes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", asked.port)
     sent, read = request(), asked.direct
