@@ -45,7 +45,10 @@ twice as long, until none is brief any more."""
 
 TRIAL_SECONDS = 1.0
 """After so long, turns may be as long as they get again: to clients that ask anew as soon as they are refused, no turn
-refuses nothing, however few they are. If one of the next turns is long, it is overload still."""
+refuses nothing, however few they are."""
+
+SUSPICION_SECONDS = 0.5
+"""So soon after brief turns the first long one says that it is overload still."""
 
 SILENCE_SECONDS = 1.0
 """When nothing has come for so long, overload is over, however long the last turn took."""
@@ -78,7 +81,7 @@ class Turns:
         self._brevity = 1
         """By what the time of a turn, and what it reads at least, are divided; 1 is no overload."""
         self._brief_since = 0.0
-        self._tried = 0.0
+        self._eased = 0.0
         self._late_since = 0.0
         self._refusing_seconds = 0.0
 
@@ -119,14 +122,14 @@ class Turns:
         if now - self._last_ended > SILENCE_SECONDS:
             self._long_since, self._brevity, self._refusing_seconds = 0.0, 1, 0.0
         elif self._brevity > 1 and now - self._brief_since > TRIAL_SECONDS:
-            self._brevity, self._tried = 1, now
+            self._brevity, self._eased = 1, now
 
     def _is_long(self, now: float) -> bool:
         return self._read > self._most and 0 < self._longest_seconds < now - self.began
 
     def _is_overload(self, now: float) -> bool:
         long_for = now - (self._long_since or self.began)
-        return self._is_long(now) and (long_for > PATIENCE_SECONDS or now - self._tried < PATIENCE_SECONDS)
+        return self._is_long(now) and (long_for > PATIENCE_SECONDS or now - self._eased < SUSPICION_SECONDS)
 
     def _ended(self) -> None:
         self._end(time.perf_counter())
@@ -139,8 +142,9 @@ class Turns:
             self._brevity = BRIEF
         elif self._is_overload(now):
             self._brevity, self._brief_since = BRIEF, now
-        elif not long:
-            self._brevity = max(1, self._brevity // 2)
+        elif not long and self._brevity > 1:
+            self._brevity //= 2
+            self._eased = now
         self._long_since = (self._long_since or self.began) if long else 0.0
         self._late_since, self._last_ended = 0.0, now
 
