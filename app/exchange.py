@@ -28,7 +28,7 @@ from app.serving.endpoints import Endpoint
 from app.serving.oip import requests
 from app.serving.runs import Outputs
 from app.serving.tickets import ClientLeft, Ticket
-from app.shedding import Shedding, refusal
+from app.shedding import Shedding, plain, refusal
 from app.telemetry import RequestTelemetry
 from models.contract.errors import LecternError, Overloaded
 
@@ -38,10 +38,8 @@ if TYPE_CHECKING:
 
     from app.protocol import BoundedProtocol
 
-NOT_PLAIN = frozenset({b"content-encoding", b"expect", b"transfer-encoding", b"upgrade"})
 KNOWN_PATHS = 1024
 LONGEST_PATH = 512
-LONGEST_LENGTH = len(str(inference.PARSED_INLINE_BYTES))
 
 log = structlog.get_logger()
 
@@ -71,15 +69,10 @@ class Direct:
         path = self._path(url) if len(url) <= LONGEST_PATH else None
         if path is None:
             return False
-        given = connection.headers
-        headers = dict(given)
-        length = headers.get(b"content-length", b"")
+        headers = plain(connection.headers)
         if (
-            len(headers) != len(given)
-            or not NOT_PLAIN.isdisjoint(headers)
-            or not length.isdigit()
-            or len(length) > LONGEST_LENGTH
-            or int(length) > inference.PARSED_INLINE_BYTES
+            headers is None
+            or b"content-encoding" in headers
             or connection.flow.write_paused  # its client sends and does not read
         ):
             return False

@@ -61,7 +61,7 @@ SPECIAL = frozenset({b"expect", b"transfer-encoding", b"upgrade"})
 KEEP_ALIVE = b"keep-alive"
 
 LONGEST_HEAD = 2048
-LONGEST_LENGTH = 9
+LONGEST_LENGTH = len(str(inference.PARSED_INLINE_BYTES))
 KNOWN = 256
 """So many heads are kept with what they tell, and so many first lines with what they name: all repeat themselves."""
 
@@ -231,18 +231,26 @@ def _told(head: bytes) -> Told | None:
     lines = head.split(b"\r\n")[1:]
     if not all(map(LINE.fullmatch, lines)):
         return None
-    headers = [(name.lower(), value.strip(b" \t")) for name, _, value in (line.partition(b":") for line in lines)]
-    found = dict(headers)
-    length = found.get(b"content-length", b"")
+    parts = [line.partition(b":") for line in lines]
+    headers = plain([(name.lower(), value.strip(b" \t")) for name, _, value in parts])
+    if headers is None or headers.get(b"connection", KEEP_ALIVE).lower() != KEEP_ALIVE:
+        return None
+    return Told(int(headers[b"content-length"]), headers.get(b"x-request-id"), headers.get(b"authorization"))
+
+
+def plain(given: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes] | None:
+    """Return the headers of a request with a small body that asks for an answer and nothing else, None of any other."""
+    headers = dict(given)
+    length = headers.get(b"content-length", b"")
     if (
-        len(found) < len(headers)
-        or found.pop(b"connection", KEEP_ALIVE).lower() != KEEP_ALIVE
-        or not SPECIAL.isdisjoint(found)
+        len(headers) != len(given)
+        or not SPECIAL.isdisjoint(headers)
         or not length.isdigit()
         or len(length) > LONGEST_LENGTH
+        or int(length) > inference.PARSED_INLINE_BYTES
     ):
         return None
-    return Told(int(length), found.get(b"x-request-id"), found.get(b"authorization"))
+    return headers
 
 
 @lru_cache(1)
