@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
-from weakref import ReferenceType, ref
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
@@ -27,7 +27,7 @@ from app.serving.endpoints import Endpoint
 from models.contract.errors import Overloaded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from app.protocol import BoundedProtocol
     from app.telemetry import RequestTelemetry
@@ -63,7 +63,7 @@ KEEP_ALIVE = b"keep-alive"
 LONGEST_HEAD = 2048
 LONGEST_LENGTH = len(str(inference.PARSED_INLINE_BYTES))
 KNOWN = 256
-"""So many heads are kept with what they tell, and so many first lines with what they name: all repeat themselves."""
+"""So many heads are kept with what they tell, and for a version so many first lines: all repeat themselves."""
 
 
 class Turns:
@@ -180,11 +180,14 @@ class Shedding:
         self._made = (b"", b"")
         self._refused: list[Served] = []
         self._told = lru_cache(KNOWN)(_told)
-        self._known = lru_cache(KNOWN)(Served)
+        self._known: WeakKeyDictionary[Endpoint, Callable[..., Served]] = WeakKeyDictionary()
 
     def served(self, url: bytes, path: inference.Path, endpoint: Endpoint, authorization: bytes | None) -> Served:
         """Return what to remember of an answered request; the version may be unloaded meanwhile."""
-        return self._known(b"POST %b HTTP/1.1\r\n" % url, path, ref(endpoint), authorization)
+        known = self._known.get(endpoint)
+        if known is None:
+            known = self._known[endpoint] = lru_cache(KNOWN)(Served)
+        return known(b"POST %b HTTP/1.1\r\n" % url, path, ref(endpoint), authorization)
 
     def refuses(self, connection: BoundedProtocol, served: Served, data: bytes) -> bool:
         """Return whether ``data``, read between two requests, was one that may not be answered; then it is done."""
