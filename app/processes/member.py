@@ -17,6 +17,9 @@ from app.processes import messages
 from app.processes.messages import Message
 
 COMMAND = (sys.executable, "-P", "-m", "app.processes.child")
+HELD_BACK = frozenset({signal.SIGINT, signal.SIGHUP})
+"""Signals that a child does not get while it starts."""
+
 LAST_WORDS_SECONDS = 1.0
 """How long what a child said before it ended is waited for."""
 
@@ -56,8 +59,9 @@ class Member:
         """Return a child that was told its settings, and starts."""
         ours, theirs = socket.socketpair()
         # Ctrl-C and the end of a terminal reach the whole group; a child does as its parent says, and unblocks
-        # them when it has seen to that.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+        # them when it has seen to that. The mask is not put back as it was found, as several may be starting: the
+        # last one would leave the parent with what it found while the others were.
+        signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
         try:
             with theirs:
                 descriptors = (listener.fileno(), theirs.fileno())
@@ -65,7 +69,7 @@ class Member:
                     *command, *map(str, descriptors), stdin=DEVNULL, pass_fds=descriptors
                 )
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
         reader, writer = await asyncio.open_unix_connection(sock=ours)
         member = cls(number, failures, process, reader, writer)
         member.tell("begin", settings=settings)

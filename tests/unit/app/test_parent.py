@@ -125,6 +125,17 @@ async def test_killed_child_is_started_again_and_its_answers_stay_counted(
         assert facts.items() <= ended.items()
 
 
+async def test_children_that_end_together_leave_the_parent_its_signals(listener: socket.socket, tmp_path: Path) -> None:
+    """Those in their places start at the same time, each with Ctrl-C and SIGHUP held back."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    family = Family(listener, tmp_path, "serve")
+    async with running(family):
+        for pid in family.pids:
+            os.kill(pid, signal.SIGKILL)
+        await until(lambda: family.started() == 4 and len(family.pids) == 2)
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+
+
 async def test_child_that_ends_again_and_again_waits_longer_each_time(
     listener: socket.socket, tmp_path: Path, log: list[EventDict]
 ) -> None:
