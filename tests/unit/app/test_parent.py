@@ -16,6 +16,7 @@ import pytest
 import structlog
 from structlog.typing import EventDict
 
+from app.processes.member import Member
 from app.processes.parent import Parent, Plan
 
 COMMAND = (sys.executable, str(Path(__file__).with_name("fake_process.py")))
@@ -125,15 +126,16 @@ async def test_killed_child_is_started_again_and_its_answers_stay_counted(
         assert facts.items() <= ended.items()
 
 
-async def test_children_that_end_together_leave_the_parent_its_signals(listener: socket.socket, tmp_path: Path) -> None:
-    """Those in their places start at the same time, each with Ctrl-C and SIGHUP held back."""
+async def test_children_that_start_together_leave_the_parent_its_signals(
+    listener: socket.socket, tmp_path: Path
+) -> None:
+    """Each starts with Ctrl-C and SIGHUP held back."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    family = Family(listener, tmp_path, "serve")
-    async with running(family):
-        for pid in family.pids:
-            os.kill(pid, signal.SIGKILL)
-        await until(lambda: family.started() == 4 and len(family.pids) == 2)
-        assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+    settings = {"starts": str(tmp_path / "starts"), "does": ["crash"]}
+    members = await asyncio.gather(*(Member.start(number, 0, COMMAND, listener, settings) for number in range(4)))
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+    for member in members:
+        assert [message async for message in member.said()] == []
 
 
 async def test_child_that_ends_again_and_again_waits_longer_each_time(
