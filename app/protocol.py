@@ -33,11 +33,11 @@ class BoundedProtocol(HttpToolsProtocol):
         "_between_requests",
         "_closing",
         "_direct",
-        "_idle_since",
         "_in_headers",
         "_kept_bytes",
         "_progressed",
         "cycle",
+        "idle_since",
         "served",
         "server_state",
         "transport",
@@ -45,6 +45,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     _closing: asyncio.TimerHandle | None
     _direct: Direct | None
+    idle_since: float
+    """When the last request was answered."""
     served: Served | None
     """What was answered last, if it was a plain prediction."""
 
@@ -53,7 +55,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_headers = self._progressed = False
         self._between_requests = True
         self._kept_bytes = 0
-        self._idle_since = 0.0
+        self.idle_since = 0.0
         self._closing = self.served = None
         self._direct = getattr(self.config.app, "direct", None)
         super().connection_made(transport)
@@ -76,7 +78,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if direct is not None:
             shedding, served = direct.shedding, self.served
             shedding.turns.reads()
-            free = self._between_requests and not self._answering()
+            free = self._between_requests and not self.cycle
             if served is not None and free and shedding.refuses(self, served, data):
                 return
         self._progressed = False
@@ -123,10 +125,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._progressed = self._between_requests = True
         self._stay()
         cycle = self.cycle
-        if not isinstance(cycle, Exchange):
-            super().on_message_complete()
-        elif not cycle.response_complete:
+        if isinstance(cycle, Exchange) and not cycle.response_complete:
             cycle.complete()
+            return
+        super().on_message_complete()
+        if cycle and cycle.response_complete:
+            self.cycle = None  # type: ignore[assignment] - as uvicorn begins; who is idle keeps no request
 
     def on_response_complete(self) -> None:
         """Give what is still to come of an answered request some time."""
@@ -135,27 +139,20 @@ class BoundedProtocol(HttpToolsProtocol):
         cycle = self.cycle
         if cycle.response_complete and cycle.more_body and not self._between_requests:
             self._close_in(LINGER_SECONDS)
-        self._idle_since = time.perf_counter()
+        self.idle_since = time.perf_counter()
         if self.pipeline or self.timeout_keep_alive_task is None:
             super().on_response_complete()
-        else:
+        elif not self.transport.is_closing():
             # As uvicorn has it, but that the timer goes on: to set it anew takes longer than to look at the clock.
-            self.server_state.total_requests += 1
-            if not self.transport.is_closing():
-                self.flow.resume_reading()
+            self.flow.resume_reading()
         if cycle.response_complete and not cycle.more_body:
-            self.cycle = None  # type: ignore[assignment] - as uvicorn begins; who is idle keeps no request
-
-    def rests(self, now: float) -> None:
-        """Begin to be idle after a request that was refused unread; the timer goes on."""
-        self.server_state.total_requests += 1
-        self._idle_since = now
+            self.cycle = None  # type: ignore[assignment] - as above
 
     def timeout_keep_alive_handler(self) -> None:
         """Close if the connection has been idle for as long as it may be, else look again when it can have been."""
         self.timeout_keep_alive_task = None
         busy = not self._between_requests or self._answering()
-        left = self.timeout_keep_alive - (0.0 if busy else time.perf_counter() - self._idle_since)
+        left = self.timeout_keep_alive - (0.0 if busy else time.perf_counter() - self.idle_since)
         if left > 0:
             self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
         else:

@@ -162,7 +162,7 @@ class Served:
 
 
 class Told(NamedTuple):
-    """What a head tells of its request."""
+    """What a head tells of its request; ``length`` is that of both together."""
 
     length: int
     request_id: bytes | None
@@ -196,26 +196,22 @@ class Shedding:
             return False
         end = data.find(END, 0, LONGEST_HEAD)
         told = self._told(data[:end]) if end > 0 else None
-        if told is None or len(data) - end - len(END) != told.length or told.authorization != served.authorization:
+        if told is None or len(data) != told.length or told.authorization != served.authorization:
             return False
-        head, content = self._answer(connection.server_state.default_headers)
-        if not head or connection.transport.get_write_buffer_size():  # its client sends and does not read
+        default, transport = connection.server_state.default_headers, connection.transport
+        if default is not self._default:  # a new list each second, for its date
+            self._default, self._made = default, _made(default)
+        head, content = self._made
+        if not head or transport.get_write_buffer_size():  # each answer closes; or its client sends and does not read
             return False
-        request_id = self._telemetry.identified(told.request_id).encode()
-        connection.transport.write(b"%b%b%b" % (head, request_id, content))
-        connection.rests(self.turns.began)
-        if not self._refused:
-            connection.loop.call_soon(self._count)
+        transport.write(b"%b%b%b" % (head, self._telemetry.identified(told.request_id).encode(), content))
+        connection.idle_since = self.turns.began
         if not served.refused:
+            if not self._refused:
+                connection.loop.call_soon(self._count)
             self._refused.append(served)
         served.refused += 1
         return True
-
-    def _answer(self, default: Sequence[tuple[bytes, bytes]]) -> tuple[bytes, bytes]:
-        """Return what comes before and after the request's id; nothing while every answer closes its connection."""
-        if default is not self._default:  # a new list each second, for its date
-            self._default, self._made = default, _made(default)
-        return self._made
 
     def _count(self) -> None:
         """Count what was refused in this turn of the event loop, all at once."""
@@ -238,7 +234,8 @@ def _told(head: bytes) -> Told | None:
     headers = plain([(name.lower(), value.strip(b" \t")) for name, _, value in parts])
     if headers is None or headers.get(b"connection", KEEP_ALIVE).lower() != KEEP_ALIVE:
         return None
-    return Told(int(headers[b"content-length"]), headers.get(b"x-request-id"), headers.get(b"authorization"))
+    length = len(head) + len(END) + int(headers[b"content-length"])
+    return Told(length, headers.get(b"x-request-id"), headers.get(b"authorization"))
 
 
 def plain(given: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes] | None:
