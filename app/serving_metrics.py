@@ -147,8 +147,7 @@ class VersionMetrics:
 
     def ran(self, timing: Timing) -> None:
         """Observe one joint run."""
-        for waited in timing.waited:
-            self._queue.observe(waited)
+        self._queue.extend(timing.waited)
         self._input.observe(timing.input)
         self._infer.observe(timing.infer)
         self._output.observe(timing.output)

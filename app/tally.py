@@ -6,6 +6,7 @@ event loop, as what feeds it does.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, cast
 
 import numpy as np
@@ -27,10 +28,17 @@ class Tally:
 
     def observe(self, value: float, count: int = 1) -> None:
         """Count ``value``, so often, at the latest when asked to."""
+        values = self._values
         if count == 1:
-            self._values.append(value)
+            values.append(value)
         else:
-            self._values += [value] * count
+            values += [value] * count
+        if len(values) >= KEPT:
+            self.count()
+
+    def extend(self, values: Iterable[float]) -> None:
+        """Count each of ``values``."""
+        self._values += values
         if len(self._values) >= KEPT:
             self.count()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -44,44 +44,49 @@ class Duration:
     count: int = 0
     seconds: float = 0.0
 
-    def add(self, seconds: float, count: int = 1) -> None:
-        """Count ``count`` times that took ``seconds`` together."""
-        self.count += count
-        self.seconds += seconds
-
     def sent(self) -> dict[str, int]:
         """Return it as the protocol writes it."""
         return {"count": self.count, "ns": round(self.seconds * 1e9)}
 
 
+@dataclass(slots=True)
+class _Runs:
+    """Joint runs of as many rows for as many requests; ``waited`` is the time of all requests together."""
+
+    count: int = 0
+    waited: float = 0.0
+    input: float = 0.0
+    infer: float = 0.0
+    output: float = 0.0
+
+    @property
+    def stages(self) -> tuple[float, float, float]:
+        return self.input, self.infer, self.output
+
+
 @dataclass
 class Statistics:
-    """The figures of one version."""
+    """The figures of one version. A run is noted with a few additions; what the protocol tells follows from them."""
 
     meters: Meters
-    success: Duration = field(default_factory=Duration)
     fail: Duration = field(default_factory=Duration)
-    queue: Duration = field(default_factory=Duration)
-    stages: Sequence[Duration] = field(default_factory=lambda: [Duration() for _ in STAGES])
-    rows: int = 0
-    executions: int = 0
     last: float = 0.0
-    by_rows: dict[int, Sequence[Duration]] = field(
-        default_factory=lambda: defaultdict(lambda: [Duration() for _ in STAGES])
-    )
+    _runs: dict[tuple[int, int], _Runs] = field(default_factory=lambda: defaultdict(_Runs))
+    """By rows and by requests."""
+
+    @property
+    def rows(self) -> int:
+        """Number of rows computed."""
+        return sum(rows * runs.count for (rows, _), runs in self._runs.items())
 
     def ran(self, timing: Timing) -> None:
         """Learn of one joint run."""
-        requests, waited = len(timing.waited), sum(timing.waited)
-        seconds = (timing.input, timing.infer, timing.output)
-        self.success.add(waited + requests * sum(seconds), requests)
-        self.queue.add(waited, requests)
-        for stage, taken in zip(self.stages, seconds, strict=True):
-            stage.add(requests * taken, requests)
-        for stage, taken in zip(self.by_rows[timing.rows], seconds, strict=True):
-            stage.add(taken)
-        self.rows += timing.rows
-        self.executions += 1
+        runs = self._runs[timing.rows, len(timing.waited)]
+        runs.count += 1
+        runs.waited += sum(timing.waited)
+        runs.input += timing.input
+        runs.infer += timing.infer
+        runs.output += timing.output
         self.last = time.time()
         self.meters.ran(timing)
 
@@ -95,28 +100,42 @@ class Statistics:
 
     def failed(self, seconds: float, count: int = 1) -> None:
         """Learn of requests that got an error, after ``seconds`` each."""
-        self.fail.add(count * seconds, count)
+        self.fail.count += count
+        self.fail.seconds += count * seconds
 
     def sent(self, name: str, version: int) -> dict[str, object]:
-        """Return the figures as the protocol writes them."""
+        """Return the figures as the protocol writes them: every request has taken as long as its run."""
         none = Duration().sent()
-        stages = {name: stage.sent() for name, stage in zip(STAGES, self.stages, strict=True)}
+        requests = sum(each * runs.count for (_, each), runs in self._runs.items())
+        waited = sum(runs.waited for runs in self._runs.values())
+        stages = [sum(taken) for taken in zip(*self._by_request(), strict=True)] or [0.0] * len(STAGES)
         return {
             "name": name,
             "version": str(version),
             "last_inference": round(self.last * 1000),
             "inference_count": self.rows,
-            "execution_count": self.executions,
+            "execution_count": sum(runs.count for runs in self._runs.values()),
             "inference_stats": {
-                "success": self.success.sent(),
+                "success": Duration(requests, waited + sum(stages)).sent(),
                 "fail": self.fail.sent(),
-                "queue": self.queue.sent(),
-                **stages,
+                "queue": Duration(requests, waited).sent(),
+                **_stages(requests, stages),
                 "cache_hit": none,
                 "cache_miss": none,
             },
-            "batch_stats": [
-                {"batch_size": rows} | {name: stage.sent() for name, stage in zip(STAGES, found, strict=True)}
-                for rows, found in sorted(self.by_rows.items())
-            ],
+            "batch_stats": [{"batch_size": rows} | self._of(rows) for rows in sorted({rows for rows, _ in self._runs})],
         }
+
+    def _by_request(self) -> Iterator[Sequence[float]]:
+        for (_, requests), runs in self._runs.items():
+            yield [requests * taken for taken in runs.stages]
+
+    def _of(self, size: int) -> dict[str, dict[str, int]]:
+        """Return how long runs of ``size`` rows took."""
+        found = [runs for (rows, _), runs in self._runs.items() if rows == size]
+        stages = [sum(taken) for taken in zip(*(runs.stages for runs in found), strict=True)]
+        return _stages(sum(runs.count for runs in found), stages)
+
+
+def _stages(count: int, seconds: Sequence[float]) -> dict[str, dict[str, int]]:
+    return {name: Duration(count, taken).sent() for name, taken in zip(STAGES, seconds, strict=True)}
