@@ -122,8 +122,16 @@ class Batcher:
             self._observer.rejected("deadline_exceeded")
             self._observer.overran(now - ticket.deadline)
             raise _too_late()
-        bucket = self._bucket(arrays)
         item = Item(arrays, len(arrays[self._names[0]]), ticket, done, now)
+        first = not self._brought
+        self._brought += 1
+        if not self._scheduled:
+            self._schedule()
+        if first and self._alone and self._eager and not self._waiting:
+            item.waiting = False
+            self._run_inline(Batch([item], Halt(), []))
+            return item
+        bucket = self._bucket(arrays)
         if ticket.deadline is not None:
             item.timer = self._loop.call_later(ticket.deadline - now, self._expire, item)
         queues = self._queues.get(bucket)
@@ -132,20 +140,14 @@ class Batcher:
         queue = queues[ticket.priority - HIGHEST_PRIORITY]
         queue.append(item)
         self._waiting += 1
-        self._brought += 1
-        if not self._scheduled:
-            self._schedule()
         full = self._joins and len(queue) >= self._inline_runs  # waiting for others would bring it nothing
-        if (self._inline and full) or (self._eager and self._alone and self._brought == 1):
-            self._run_inline()
+        if self._inline and full and (longest := self._longest_waiting()) and (batch := self._take(longest)):
+            self._run_inline(batch)
         return item
 
-    def _run_inline(self) -> None:
-        """Run what waits longest, here and now."""
-        queues = self._longest_waiting()
-        batch = self._take(queues) if queues is not None else None
-        if batch is not None:
-            self._finish(batch, self._compute(batch, batch.items, None))
+    def _run_inline(self, batch: Batch) -> None:
+        """Compute here and now."""
+        self._finish(batch, self._compute(batch, batch.items, None))
 
     async def _awaited(self, pieces: Sequence[Arrays], ticket: Ticket) -> list[Outputs]:
         """Submit runs and return what came of each; whoever is cancelled wants none of them any more."""
@@ -187,7 +189,7 @@ class Batcher:
             if batch is None:
                 continue
             if self._inline:
-                self._finish(batch, self._compute(batch, batch.items, None))
+                self._run_inline(batch)
                 if self._waiting and time.perf_counter() > turn_ends:
                     if not self._scheduled:
                         self._schedule()  # connections and timers come first

@@ -5,12 +5,18 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import orjson
+import pytest
 from fastapi import FastAPI
 
 from app.exchange import Direct, Exchange
+from app.serving.batching import Batcher
+from app.serving.runs import Done, Item
+from app.serving.tickets import Ticket
+from models.contract.task import Arrays
 
 PATH = "/v2/models/tiny/infer"
 VALUES = np.arange(4, dtype=np.float32).reshape(1, 2, 2)
@@ -67,6 +73,19 @@ class Asked:
         writer.close()
         self._app.direct = self._direct  # type: ignore[attr-defined] - as above
         return answer
+
+
+def hold(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
+    """Let every run wait; whenever it would be the turn of a queue, the list gets what lets it go on."""
+    submit, dispatch, held = Batcher.submit, Batcher._dispatch, list[Callable[[], None]]()
+
+    def waiting(batcher: Batcher, arrays: Arrays, ticket: Ticket, done: Done) -> Item:
+        batcher._alone = False
+        return submit(batcher, arrays, ticket, done)
+
+    monkeypatch.setattr(Batcher, "submit", waiting)
+    monkeypatch.setattr(Batcher, "_dispatch", lambda batcher: held.append(partial(dispatch, batcher)))
+    return held
 
 
 async def answers(reader: asyncio.StreamReader, count: int) -> bytes:

@@ -18,10 +18,9 @@ from app.access.scopes import Scope
 from app.dependencies import Services
 from app.exchange import Exchange
 from app.protocol import BoundedProtocol
-from app.serving.batching import Batcher
 from app.serving.runs import Item
 from app.serving.tickets import Ticket
-from unit.app.asking import IMAGES, OWN, PATH, PLAIN, SECONDS, VALUES, Asked, answers, binary, request, until
+from unit.app.asking import IMAGES, OWN, PATH, PLAIN, SECONDS, VALUES, Asked, answers, binary, hold, request, until
 
 SAME = {
     "JSON": request(),
@@ -126,10 +125,7 @@ async def test_a_client_that_leaves_is_counted_and_costs_no_run(
     asked: Asked, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is computed for a request whose connection was lost while it waited."""
-    dispatch = Batcher._dispatch
-    held: list[Batcher] = []
-    monkeypatch.setattr(Batcher, "_dispatch", lambda batcher: held.append(batcher))  # noqa: PLW0108 - to be bound
-    monkeypatch.setattr(Batcher, "_run_inline", lambda _: None)
+    held = hold(monkeypatch)
     (endpoint,) = services.registry.endpoints()
     before = endpoint.statistics.rows
     _, writer = await asyncio.open_connection("127.0.0.1", asked.port)
@@ -137,7 +133,7 @@ async def test_a_client_that_leaves_is_counted_and_costs_no_run(
     await until(lambda: bool(held))
     writer.transport.abort()
     await asyncio.sleep(0.05)
-    dispatch(held[0])
+    held[0]()
     await until(lambda: asked.direct == 1)
     assert endpoint.statistics.rows == before
     assert endpoint.in_flight == 0
@@ -182,10 +178,7 @@ async def test_connections_leave_nothing_to_the_collector(
     asked: Asked, monkeypatch: pytest.MonkeyPatch, sent: bytes, *, answered: bool
 ) -> None:
     """Neither those that had their answer nor those that left before one of their own."""
-    dispatch, held = Batcher._dispatch, list[Batcher]()
-    if not answered:
-        monkeypatch.setattr(Batcher, "_dispatch", lambda batcher: held.append(batcher))  # noqa: PLW0108 - a method
-        monkeypatch.setattr(Batcher, "_run_inline", lambda _: None)
+    held = [] if answered else hold(monkeypatch)
 
     def left() -> list[type]:
         kinds = (BoundedProtocol, Exchange, RequestResponseCycle)
@@ -202,8 +195,8 @@ async def test_connections_leave_nothing_to_the_collector(
         assert left()
         writer.transport.abort()
         await asyncio.sleep(0.05)
-        for batcher in held:
-            dispatch(batcher)
+        for go_on in held:
+            go_on()
         await until(lambda: not left())
     finally:
         gc.enable()

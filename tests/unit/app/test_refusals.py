@@ -11,10 +11,9 @@ import pytest
 
 from app import protocol
 from app.dependencies import Services
-from app.serving.batching import Batcher
 from app.serving.tickets import Ticket
 from app.shedding import Turns
-from unit.app.asking import IMAGES, OWN, Asked, answers, lines, request, until
+from unit.app.asking import IMAGES, OWN, Asked, answers, hold, lines, request, until
 
 
 @pytest.mark.parametrize("overrides", [{"max_queue_size": 1}])
@@ -142,16 +141,14 @@ async def test_a_refusal_does_not_overtake_an_answer(asked: Asked, monkeypatch: 
     )
     writer.write(first)
     assert b'"id":"A"' in await answers(reader, 1)
-    dispatch, held = Batcher._dispatch, list[Batcher]()
     with monkeypatch.context() as patched:
-        patched.setattr(Batcher, "_dispatch", lambda batcher: held.append(batcher))  # noqa: PLW0108 - a method
-        patched.setattr(Batcher, "_run_inline", lambda _: None)
+        held = hold(patched)
         writer.write(second)
         await until(lambda: bool(held))
         patched.setattr(Turns, "late", lambda _: True)
         writer.write(third)
         await asyncio.sleep(0.05)
-    dispatch(held[0])
+    held[0]()
     assert re.findall(rb'"id":"."', await answers(reader, 2)) == [b'"id":"B"', b'"id":"C"']
     writer.close()
 
