@@ -251,8 +251,8 @@ def _extras(endpoint: Endpoint, headers: bodies.Headers, ticket: Ticket) -> list
     """Return the headers that say which version answered, how long what took, and to which trace it belongs."""
     timing = f"queue;dur={ticket.queue_seconds * 1e3:.3f}, infer;dur={ticket.infer_seconds * 1e3:.3f}"
     extra = [*endpoint.headers, (b"server-timing", timing.encode())]
-    trace = TRACE.fullmatch(headers.get(b"traceparent", b""))
-    if trace:
+    given = headers.get(b"traceparent")
+    if given and (trace := TRACE.fullmatch(given)):
         extra.append((b"traceparent", b"00-%b-%b-%b" % (trace[1], secrets.token_hex(8).encode(), trace[3])))
     return extra
 

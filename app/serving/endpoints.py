@@ -6,6 +6,7 @@ import asyncio
 import time
 from concurrent.futures import Executor
 from functools import partial
+from operator import attrgetter
 
 from app.serving.batching import Batcher, too_many
 from app.serving.oip.requests import Reader
@@ -17,6 +18,7 @@ from app.serving.tickets import Ticket
 from models.contract.manifest import Manifest
 from models.contract.task import Arrays
 
+IS_FULL = attrgetter("full")
 FULL_RUNS = 4
 """So many runs' worth of requests may be on their way however long they take."""
 
@@ -70,7 +72,7 @@ class Endpoint:
         return (
             count >= limits.queue_size
             or (count >= FULL_RUNS * limits.batch_size and self._is_slow())
-            or any(batcher.full for batcher in self._batchers.values())
+            or any(map(IS_FULL, self._batchers.values()))
         )
 
     @property

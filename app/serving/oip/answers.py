@@ -8,7 +8,7 @@ from typing import cast
 import numpy as np
 import orjson
 
-from app.serving.oip.arrays import DATATYPES
+from app.serving.oip.arrays import DATATYPES, sent_as
 from app.serving.oip.requests import Asked, Wanted
 from models.contract.manifest import Manifest
 from models.contract.task import Array, Arrays
@@ -29,7 +29,7 @@ def write(manifest: Manifest, asked: Asked, found: Arrays) -> tuple[bytes, int |
             "shape": values.shape,
         }
         if wanted.binary:
-            data = np.ascontiguousarray(values, np.dtype(wanted.tensor.dtype).newbyteorder("<")).tobytes()
+            data = np.asarray(values, sent_as(wanted.tensor.dtype)).tobytes()
             output["parameters"] = {"binary_data_size": len(data)}
             tail.append(data)
         else:

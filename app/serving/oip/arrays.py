@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from functools import lru_cache
 from math import isfinite
 from typing import cast
 
@@ -31,13 +32,19 @@ DATATYPES: dict[Dtype, str] = {
 }
 
 
+@lru_cache
+def sent_as(dtype: Dtype) -> np.dtype[np.generic]:
+    """Return how the protocol sends values of ``dtype`` as bytes: little-endian on any machine."""
+    return np.dtype(dtype).newbyteorder("<")
+
+
 def from_bytes(data: memoryview, shape: Sequence[int], wanted: TensorSignature, pointer: str) -> Array:
     """Return little-endian values in row-major order as an array.
 
     Raises:
         ValidationFailed: their number is not that of the shape, or one is no value of the datatype.
     """
-    dtype = np.dtype(wanted.dtype).newbyteorder("<")
+    dtype = sent_as(wanted.dtype)
     expected = math.prod(shape) * dtype.itemsize
     if len(data) != expected:
         detail = f"is {len(data)}; {list(shape)} of {DATATYPES[wanted.dtype]} are {expected} bytes"
