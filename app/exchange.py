@@ -272,7 +272,7 @@ class Exchange:
                 or served.endpoint() is not endpoint
             ):
                 connection.served = self._direct.shedding.served(connection.url, self._path, endpoint, key)
-            del self._endpoint  # an idle connection may keep its last exchange, but no model in memory
+            del self._endpoint  # a connection whose body is still to come keeps its exchange, but no model in memory
         self.forget()
         self._body = b""
         self._direct.telemetry.answered(self._path.path, "POST", status, seconds)

@@ -105,7 +105,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stay()
         parser = self.parser
         assert parser is not None
-        if self._direct is not None and parser.get_method() == b"POST" and not self._answering():
+        if self._direct is not None and parser.get_method() == b"POST" and not self.cycle:
             keep_alive = parser.get_http_version() != "1.0" and parser.should_keep_alive()
             if self._direct.begins(self, keep_alive=keep_alive):
                 return
@@ -137,13 +137,14 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.parser is None:  # the connection was lost meanwhile
             return
         cycle = self.cycle
-        if cycle.response_complete and cycle.more_body and not self._between_requests:
+        if cycle.response_complete and cycle.more_body:
             self._close_in(LINGER_SECONDS)
         self.idle_since = time.perf_counter()
         if self.pipeline or self.timeout_keep_alive_task is None:
             super().on_response_complete()
         elif not self.transport.is_closing():
-            # As uvicorn has it, but that the timer goes on: to set it anew takes longer than to look at the clock.
+            # As uvicorn has it, but that the timer goes on: to set it anew takes longer than to look at the clock. Nor
+            # are requests counted, as nothing limits how many a server answers.
             self.flow.resume_reading()
         if cycle.response_complete and not cycle.more_body:
             self.cycle = None  # type: ignore[assignment] - as above
@@ -151,7 +152,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def timeout_keep_alive_handler(self) -> None:
         """Close if the connection has been idle for as long as it may be, else look again when it can have been."""
         self.timeout_keep_alive_task = None
-        busy = not self._between_requests or self._answering()
+        busy = not self._between_requests or bool(self.cycle)
         left = self.timeout_keep_alive - (0.0 if busy else time.perf_counter() - self.idle_since)
         if left > 0:
             self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
@@ -160,9 +161,6 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _unset_keepalive_if_required(self) -> None:
         """Let the timer go on; see there."""
-
-    def _answering(self) -> bool:
-        return bool(self.cycle) and not self.cycle.response_complete
 
     def _close_in(self, seconds: float) -> None:
         self._stay()

@@ -109,7 +109,9 @@ class Batcher:
         return not self._joins or len(arrays[self._names[0]]) <= self._limits.batch_size
 
     def submit(self, arrays: Arrays, ticket: Ticket, done: Done) -> Item:
-        """Let a run wait for its turn; its rows must not be more than one run takes. ``done`` is called later.
+        """Let a run wait for its turn, or compute it at once; its rows must not be more than one run takes.
+
+        ``done`` may be called before this returns.
 
         Raises:
             Overloaded: too much waits already.
@@ -128,7 +130,6 @@ class Batcher:
         if not self._scheduled:
             self._schedule()
         if first and self._alone and self._eager and not self._waiting:
-            item.waiting = False
             self._run_inline(Batch([item], Halt(), []))
             return item
         bucket = self._bucket(arrays)

@@ -18,9 +18,10 @@ from app.serving.tickets import Ticket
 from models.contract.manifest import Manifest
 from models.contract.task import Arrays
 
-IS_FULL = attrgetter("full")
 FULL_RUNS = 4
 """So many runs' worth of requests may be on their way however long they take."""
+
+_is_full = attrgetter("full")
 
 
 class Endpoint:
@@ -72,7 +73,7 @@ class Endpoint:
         return (
             count >= limits.queue_size
             or (count >= FULL_RUNS * limits.batch_size and self._is_slow())
-            or any(map(IS_FULL, self._batchers.values()))
+            or any(map(_is_full, self._batchers.values()))
         )
 
     @property
@@ -97,7 +98,7 @@ class Endpoint:
             self.statistics.failed(seconds, count)
 
     def submit(self, part: str, arrays: Arrays, ticket: Ticket, done: Done) -> None:
-        """Let a run of arrays that are known to fit wait for its turn; ``done`` is called later, on the event loop.
+        """Have a run of arrays that are known to fit computed; ``done`` is called on the event loop, perhaps at once.
 
         Raises:
             Overloaded: too much waits already.

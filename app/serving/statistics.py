@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -51,17 +51,17 @@ class Duration:
 
 @dataclass(slots=True)
 class _Runs:
-    """Joint runs of as many rows for as many requests; ``waited`` is the time of all requests together."""
+    """Joint runs of as many rows. What is asked for together takes each request as long: those times are added, too."""
 
     count: int = 0
-    waited: float = 0.0
     input: float = 0.0
     infer: float = 0.0
     output: float = 0.0
-
-    @property
-    def stages(self) -> tuple[float, float, float]:
-        return self.input, self.infer, self.output
+    requests: int = 0
+    waited: float = 0.0
+    requests_input: float = 0.0
+    requests_infer: float = 0.0
+    requests_output: float = 0.0
 
 
 @dataclass
@@ -71,22 +71,26 @@ class Statistics:
     meters: Meters
     fail: Duration = field(default_factory=Duration)
     last: float = 0.0
-    _runs: dict[tuple[int, int], _Runs] = field(default_factory=lambda: defaultdict(_Runs))
-    """By rows and by requests."""
+    _runs: dict[int, _Runs] = field(default_factory=lambda: defaultdict(_Runs))
+    """By rows."""
 
     @property
     def rows(self) -> int:
         """Number of rows computed."""
-        return sum(rows * runs.count for (rows, _), runs in self._runs.items())
+        return sum(rows * runs.count for rows, runs in self._runs.items())
 
     def ran(self, timing: Timing) -> None:
         """Learn of one joint run."""
-        runs = self._runs[timing.rows, len(timing.waited)]
+        runs, requests = self._runs[timing.rows], len(timing.waited)
         runs.count += 1
-        runs.waited += sum(timing.waited)
         runs.input += timing.input
         runs.infer += timing.infer
         runs.output += timing.output
+        runs.requests += requests
+        runs.waited += sum(timing.waited)
+        runs.requests_input += requests * timing.input
+        runs.requests_infer += requests * timing.infer
+        runs.requests_output += requests * timing.output
         self.last = time.time()
         self.meters.ran(timing)
 
@@ -104,17 +108,20 @@ class Statistics:
         self.fail.seconds += count * seconds
 
     def sent(self, name: str, version: int) -> dict[str, object]:
-        """Return the figures as the protocol writes them: every request has taken as long as its run."""
-        none = Duration().sent()
-        requests = sum(each * runs.count for (_, each), runs in self._runs.items())
-        waited = sum(runs.waited for runs in self._runs.values())
-        stages = [sum(taken) for taken in zip(*self._by_request(), strict=True)] or [0.0] * len(STAGES)
+        """Return the figures as the protocol writes them."""
+        runs, none = self._runs.values(), Duration().sent()
+        requests, waited = sum(each.requests for each in runs), sum(each.waited for each in runs)
+        stages = [
+            sum(each.requests_input for each in runs),
+            sum(each.requests_infer for each in runs),
+            sum(each.requests_output for each in runs),
+        ]
         return {
             "name": name,
             "version": str(version),
             "last_inference": round(self.last * 1000),
             "inference_count": self.rows,
-            "execution_count": sum(runs.count for runs in self._runs.values()),
+            "execution_count": sum(each.count for each in runs),
             "inference_stats": {
                 "success": Duration(requests, waited + sum(stages)).sent(),
                 "fail": self.fail.sent(),
@@ -123,18 +130,11 @@ class Statistics:
                 "cache_hit": none,
                 "cache_miss": none,
             },
-            "batch_stats": [{"batch_size": rows} | self._of(rows) for rows in sorted({rows for rows, _ in self._runs})],
+            "batch_stats": [
+                {"batch_size": rows} | _stages(each.count, (each.input, each.infer, each.output))
+                for rows, each in sorted(self._runs.items())
+            ],
         }
-
-    def _by_request(self) -> Iterator[Sequence[float]]:
-        for (_, requests), runs in self._runs.items():
-            yield [requests * taken for taken in runs.stages]
-
-    def _of(self, size: int) -> dict[str, dict[str, int]]:
-        """Return how long runs of ``size`` rows took."""
-        found = [runs for (rows, _), runs in self._runs.items() if rows == size]
-        stages = [sum(taken) for taken in zip(*(runs.stages for runs in found), strict=True)]
-        return _stages(sum(runs.count for runs in found), stages)
 
 
 def _stages(count: int, seconds: Sequence[float]) -> dict[str, dict[str, int]]:

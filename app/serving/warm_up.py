@@ -14,9 +14,9 @@ from models.contract.tensors import PartSignature
 
 TIMED_RUNS = 20
 DOUBTFUL = 3.0
-"""A part that takes less than so many times what a cheap one may is timed again and again for ``DOUBT_SECONDS``:
-whoever shares the processor and its caches may have made it slow for a moment, and it is judged for as long as it is
-loaded."""
+"""A part that takes less than so many times what a cheap one may is timed again until it is found cheap, for
+``DOUBT_SECONDS`` at most: whoever shares the processor and its caches may have made it slow for a moment, and it is
+judged for as long as it is loaded."""
 
 DOUBT_SECONDS = 0.3
 PAUSE_SECONDS = 0.02

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.serving import batching
 from app.serving.batching import Batcher, is_joint
 from app.serving.runs import Limits, Timing
 from app.serving.runtimes.runtime import Halt, Halted, Refused
@@ -339,3 +340,22 @@ async def test_a_cheap_run_that_comes_alone_again_waits_for_no_turn(make: Make, 
             await asyncio.sleep(0.01)
             assert len(done) == count
         assert part.runs == wanted
+
+
+async def test_who_comes_alone_does_not_pass_those_who_wait(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "INLINE_TURN_SECONDS", -1.0)  # one joint run a turn
+    batcher = make(CHEAP)
+    done: list[int] = []
+
+    def submit(length: int) -> None:
+        batcher.submit(rows(1, length=length), Ticket(), lambda _: done.append(length))
+
+    for length in (1, 2, 3):
+        submit(length)
+    await asyncio.sleep(0)
+    submit(4)
+    await asyncio.sleep(0)
+    submit(5)
+    assert done == [1, 2]
+    await asyncio.sleep(0.01)
+    assert done == [1, 2, 3, 4, 5]

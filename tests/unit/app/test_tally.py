@@ -24,9 +24,10 @@ def test_it_counts_as_the_histogram_does(rounds: list[list[float]]) -> None:
                 (tally if tallied else histogram).observe(value)
             if tallied:
                 tally.observe(0.25, count=3)
+                tally.extend(values)
             else:
-                for _ in range(3):
-                    histogram.observe(0.25)
+                for value in [0.25] * 3 + values:
+                    histogram.observe(value)
             tally.count()
         found.append(b"".join(line for line in generate_latest(registry).splitlines() if b"_created" not in line))
     assert found[0] == found[1]
