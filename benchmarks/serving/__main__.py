@@ -133,9 +133,8 @@ def _measure(rows: Sequence[Row], site: Site, options: argparse.Namespace) -> Ru
         for row in asked:
             row.poison(options.poison_peers if row.finding.peer else options.poison)
     if not options.skip_overload:
-        for seed, row in enumerate(asked):
-            row.overload(options.overload_seconds, options.seconds, options.connections, seed)
-            print(f"overload, {row.finding.title}: done", flush=True)
+        for number in range(options.rounds):
+            _overload([row for row in asked if number == 0 or not row.finding.peer], options, number)
     return runtime
 
 
@@ -164,6 +163,13 @@ def _open(rows: Sequence[Row], seconds: float, number: int) -> None:
         if row.finding.peer and own is not None:
             own.opened(row.finding.title, rate, seconds, seed)
     print(f"round {number + 1} of open loops: done", flush=True)
+
+
+def _overload(rows: Sequence[Row], options: argparse.Namespace, number: int) -> None:
+    for seed, row in enumerate(rows, start=number * len(rows)):
+        row.overload(options.overload_seconds, options.seconds, options.connections, seed)
+        found = row.finding.overloaded[-1]
+        print(f"overload {number + 1}, {row.finding.title}: {found.share:.0%} of the saturation", flush=True)
 
 
 def _runtime_alone(site: Site, seconds: float) -> dict[str, float]:

@@ -95,7 +95,7 @@ class Finding:
     opened: dict[str, list[Opened]] = field(default_factory=dict[str, list[Opened]])
     """By the title of the row whose saturation the rate is a share of, a run per round."""
 
-    overloaded: Overloaded | None = None
+    overloaded: list[Overloaded] = field(default_factory=list[Overloaded])
     poisoned: Poisoned | None = None
 
     @property

@@ -61,7 +61,7 @@ class Row:
         self.finding.opened.setdefault(whose, []).append(_opened(sample, rate))
 
     def overload(self, seconds: float, closed_seconds: float, connections: int, seed: int) -> None:
-        """Ask twice as often as can be answered, then look how long single requests stay slow.
+        """Add a run in which twice as much is asked as can be answered; look how long single requests stay slow then.
 
         What can be answered is measured right before, and again after: minutes later a machine may be another. Memory
         is compared with that when all connections are open and have asked once.
@@ -80,7 +80,7 @@ class Row:
         resident = self.running.tree.resident_bytes()
         saturation = max(before, self._closed(CONNECTIONS, closed_seconds).rate)
         during, probing = _split(sample, len(due))
-        self.finding.overloaded = Overloaded(
+        found = Overloaded(
             opened=_opened(during, rate),
             saturation=saturation,
             connections=connections,
@@ -93,6 +93,7 @@ class Row:
             resident_after=resident,
             recovered_seconds=recovery_seconds(probing, seconds, 2 * percentile(alike.good(), 0.99)),
         )
+        self.finding.overloaded.append(found)
 
     def poison(self, repetitions: int) -> None:
         """Send bad requests among good ones at the same moment, ``repetitions`` times."""

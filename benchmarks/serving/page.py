@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.serving.figures import Spread
-from benchmarks.serving.findings import Closed, Finding
+from benchmarks.serving.findings import Closed, Finding, Overloaded
 from benchmarks.serving.measuring import STRAGGLING_SECONDS
 from benchmarks.serving.targets import BARE, Target
 
@@ -183,39 +183,47 @@ def _overload(findings: Sequence[Finding]) -> str:
         "saturation",
         "asked/s",
         "answered/s",
+        "share",
         "p50 ms",
         "p99 ms",
-        "not good",
-        "with Retry-After",
         "MB before",
         "MB after",
+        "not good",
+        "with Retry-After",
     ]
-    rows = [
-        [
-            finding.title,
-            _rate(found.saturation),
-            _rate(found.opened.rate),
-            f"{_rate(found.accepted_rate)} ({found.share:.0%})",
-            milliseconds(found.opened.p50),
-            milliseconds(found.opened.p99),
-            _others(found.opened.failed, found.opened.lost),
-            f"{found.retry_after:,}",
-            f"{found.resident_before / 1e6:.0f}",
-            f"{found.resident_after / 1e6:.0f}",
-            "not within 10" if found.recovered_seconds is None else f"{found.recovered_seconds:.2f}",
-        ]
-        for finding in findings
-        if (found := finding.overloaded) is not None
-    ]
-    most = max((found.connections for finding in findings if (found := finding.overloaded) is not None), default=0)
+    rows = [_overload_row(finding.title, finding.overloaded) for finding in findings if finding.overloaded]
+    most = max((run.connections for finding in findings for run in finding.overloaded), default=0)
     text = (
         "Twice as many requests as a closed loop was answered right before, each sent when it is due whether or not "
         f"others were answered, on at most {most:,} connections; what finds none is sent when one is free, up to "
         f"{STRAGGLING_SECONDS:g} s after the end, and its time counts from when it was due. The share is of the "
         "saturation, the more of right before and right after. Memory before is that when every connection has asked "
-        "once."
+        "once. Peers are overloaded once. What is not good, and what says when to try again, is that of all rounds "
+        "together; until normal is the longest."
     )
     return f"{text}\n\n{table([*head, 's until normal'], rows)}" if rows else ""
+
+
+def _overload_row(title: str, runs: Sequence[Overloaded]) -> Sequence[str]:
+    failed = _together([run.opened.failed for run in runs])
+    recovered = [run.recovered_seconds for run in runs if run.recovered_seconds is not None]
+    columns: Sequence[tuple[Callable[[Overloaded], float], Callable[[float], str]]] = (
+        (lambda run: run.saturation, _rate),
+        (lambda run: run.opened.rate, _rate),
+        (lambda run: run.accepted_rate, _rate),
+        (lambda run: run.share, "{:.0%}".format),
+        (lambda run: run.opened.p50, milliseconds),
+        (lambda run: run.opened.p99, milliseconds),
+        (lambda run: run.resident_before / 1e6, "{:.0f}".format),
+        (lambda run: run.resident_after / 1e6, "{:.0f}".format),
+    )
+    return [
+        title,
+        *(Spread.of([measure(run) for run in runs]).show(write) for measure, write in columns),
+        _others(failed, sum(run.opened.lost for run in runs)),
+        f"{sum(run.retry_after for run in runs):,}",
+        f"{max(recovered):.2f}" if len(recovered) == len(runs) else "not within 10",
+    ]
 
 
 def _poison(findings: Sequence[Finding]) -> str:

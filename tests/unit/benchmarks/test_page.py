@@ -72,7 +72,7 @@ def test_refusals_must_be_429_with_retry_after_and_nothing_may_be_lost() -> None
     def reached(failed: dict[int, int], retry_after: int, lost: int = 0) -> bool | None:
         finding = _finding(JSON, 1000)
         opened = Opened(2000, 60_000, 30_000, 0.01, 0.02, failed, lost)
-        finding.overloaded = Overloaded(opened, 1000, 2048, 30, 30_000, retry_after, 100, 100, 0.1)
+        finding.overloaded = [Overloaded(opened, 1000, 2048, 30, 30_000, retry_after, 100, 100, 0.1)]
         return _of(_reached([finding]), f"{JSON}, at twice its saturation: what is refused").reached
 
     assert reached({429: 5}, 5) is True
@@ -82,12 +82,29 @@ def test_refusals_must_be_429_with_retry_after_and_nothing_may_be_lost() -> None
     assert reached({}, 0) is False
 
 
+def _overloaded(share: float, p99: float, recovered: float | None) -> Overloaded:
+    opened = Opened(5600, 10, 5, 0.1, p99, {429: 5}, 0)
+    return Overloaded(opened, 2_500, 2048, 1, round(2_500 * share), 5, 10**8, 10**8, recovered)
+
+
+def test_of_several_overloads_the_middle_share_and_the_worst_of_all_else_count() -> None:
+    finding = _finding(JSON, 2_500)
+    finding.overloaded = [_overloaded(share, 0.1, 0.5) for share in (0.5, 0.62, 0.7)]
+    found = _reached([finding])
+    assert _of(found, f"{JSON}, at twice its saturation: answers served").found == "0.62×"
+    assert _of(found, f"{JSON}, at twice its saturation: p99").reached
+    assert _of(found, f"{JSON}, at twice its saturation: as fast").reached
+    finding.overloaded[1] = _overloaded(0.62, 0.6, None)
+    found = _reached([finding])
+    assert _of(found, f"{JSON}, at twice its saturation: p99").found == "0.60 s"
+    assert _of(found, f"{JSON}, at twice its saturation: as fast").reached is False
+    assert _of(found, f"{JSON}, at twice its saturation: what is refused").found.startswith("15 refused, 15 with")
+
+
 def test_page_has_a_row_for_everything_and_says_what_is_missing() -> None:
     own = _finding(JSON, 2_800)
     own.opened[JSON] = [Opened(1680, 100, 99, 0.001, p99, {503: 1}, 0) for p99 in (0.005, 0.002, 0.009)]
-    own.overloaded = Overloaded(
-        Opened(5600, 10, 5, 0.1, 0.2, {429: 5}, 0), 2_500, 2048, 1, 2_000, 5, 10**8, 10**8, None
-    )
+    own.overloaded = [_overloaded(share, 0.2, None) for share in (0.8, 0.9, 0.5)]
     own.poisoned = Poisoned(100, 24_800, 3, {400: 500, 0: 300})
     absent = Finding("mlserver", "JSON", "MLServer, JSON", peer=True, missing="not installed: no such version")
     findings = [_finding(BARE, 10_000), own, absent]
@@ -98,8 +115,9 @@ def test_page_has_a_row_for_everything_and_says_what_is_missing() -> None:
     assert f"| {JSON} | 2,800 (2,520 to 3,080) | 0.280 |" in text
     assert "| MLServer, JSON | not installed: no such version |" in text
     assert f"| {JSON} | {JSON} | 1,680 | 1.00 | 5.00 (2.00 to 9.00) | 3 × 503 |" in text
-    assert "2,000 (80%)" in text
-    assert "not within 10" in text
+    assert (
+        "| 2,000 (1,250 to 2,250) | 80% (50% to 90%) | 100 | 200 | 100 | 100 | 15 × 429 | 15 | not within 10 |" in text
+    )
     assert "| 3 of 24,800 | 500 × 400, 300 × lost |" in text
     assert "| another | 9× | **not reached** |" in text
     assert "25,000 requests/s by its own processor time." in text
