@@ -36,7 +36,7 @@ def test_digits_are_drawn_by_their_codes(stack: StackClient) -> None:
         "dataset": "digits",
         "model": "coded-digits",
         "config": {"generator_channels": [32, 16], "discriminator_channels": [16, 32]},
-        "training": {"epochs": 60, "batch_size": 64},
+        "training": {"epochs": 60, "batch_size": 64, "generator_learning_rate": 0.002},
     }
     card = trained(stack, body)
     assert card["verbs"] == ["sample", "interpolate", "traverse"]
