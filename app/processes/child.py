@@ -12,6 +12,9 @@ import socket
 import sys
 from types import FrameType
 
+HELD_BACK = frozenset({signal.SIGINT, signal.SIGHUP})
+"""Signals that a child does not get until it has seen to them: its parent starts it with these blocked."""
+
 SPARE_SECONDS = 1.0
 """Beyond the grace time, before a process without a parent ends with whatever it does."""
 
@@ -21,9 +24,9 @@ def main(listening: int, talking: int) -> int:
     for descriptor in (listening, talking):
         os.set_inheritable(descriptor, False)  # noqa: FBT003 - the standard library's own signature
     # A Ctrl-C reaches the whole group, and it is for the parent to say what follows from it.
-    for number in (signal.SIGINT, signal.SIGHUP):
+    for number in HELD_BACK:
         signal.signal(number, _ignore)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGHUP})
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
     with socket.socket(fileno=listening) as listener, socket.socket(fileno=talking) as connection:
         return _serve(listener, connection)
 

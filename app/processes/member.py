@@ -14,12 +14,10 @@ from contextlib import suppress
 from typing import Any, Self
 
 from app.processes import messages
+from app.processes.child import HELD_BACK
 from app.processes.messages import Message
 
 COMMAND = (sys.executable, "-P", "-m", "app.processes.child")
-HELD_BACK = frozenset({signal.SIGINT, signal.SIGHUP})
-"""Signals that a child does not get while it starts."""
-
 LAST_WORDS_SECONDS = 1.0
 """How long what a child said before it ended is waited for."""
 
