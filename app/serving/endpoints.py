@@ -6,7 +6,6 @@ import asyncio
 import time
 from concurrent.futures import Executor
 from functools import partial
-from operator import attrgetter
 
 from app.serving.batching import Batcher, too_many
 from app.serving.oip.requests import Reader
@@ -20,8 +19,6 @@ from models.contract.task import Arrays
 
 FULL_RUNS = 4
 """So many runs' worth of requests may be on their way however long they take."""
-
-_is_full = attrgetter("full")
 
 
 class Endpoint:
@@ -73,7 +70,7 @@ class Endpoint:
         return (
             count >= limits.queue_size
             or (count >= FULL_RUNS * limits.batch_size and self._is_slow())
-            or any(map(_is_full, self._batchers.values()))
+            or any(batcher.full for batcher in self._batchers.values())
         )
 
     @property
