@@ -69,6 +69,12 @@ class Overloaded:
         return self.accepted_rate / self.saturation
 
 
+def longest_recovery(runs: Sequence[Overloaded]) -> float | None:
+    """Return the longest of the recoveries of ``runs``, of which there is at least one; None if one did not come."""
+    seconds = [run.recovered_seconds for run in runs if run.recovered_seconds is not None]
+    return max(seconds) if len(seconds) == len(runs) else None
+
+
 @dataclass(frozen=True)
 class Poisoned:
     """Bad requests among good ones at the same moment, over and over."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.serving.figures import Spread
-from benchmarks.serving.findings import Closed, Finding, Overloaded
+from benchmarks.serving.findings import Closed, Finding, Overloaded, longest_recovery
 from benchmarks.serving.measuring import STRAGGLING_SECONDS
 from benchmarks.serving.targets import BARE, Target
 
@@ -206,7 +206,7 @@ def _overload(findings: Sequence[Finding]) -> str:
 
 def _overload_row(title: str, runs: Sequence[Overloaded]) -> Sequence[str]:
     failed = _together([run.opened.failed for run in runs])
-    recovered = [run.recovered_seconds for run in runs if run.recovered_seconds is not None]
+    recovered = longest_recovery(runs)
     columns: Sequence[tuple[Callable[[Overloaded], float], Callable[[float], str]]] = (
         (lambda run: run.saturation, _rate),
         (lambda run: run.opened.rate, _rate),
@@ -222,7 +222,7 @@ def _overload_row(title: str, runs: Sequence[Overloaded]) -> Sequence[str]:
         *(Spread.of([measure(run) for run in runs]).show(write) for measure, write in columns),
         _others(failed, sum(run.opened.lost for run in runs)),
         f"{sum(run.retry_after for run in runs):,}",
-        f"{max(recovered):.2f}" if len(recovered) == len(runs) else "not within 10",
+        "not within 10" if recovered is None else f"{recovered:.2f}",
     ]
 
 

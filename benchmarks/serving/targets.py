@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.serving.figures import Spread
-from benchmarks.serving.findings import Finding, Overloaded
+from benchmarks.serving.findings import Finding, Overloaded, longest_recovery
 
 JSON, BINARY = "Lectern, JSON", "Lectern, binary"
 BARE = "uvicorn alone"
@@ -94,13 +94,13 @@ def _overload(findings: Mapping[str, Finding]) -> Iterator[Target]:
         yield _refusals(name, runs)
         memory = max((run.resident_after / run.resident_before for run in runs), default=None)
         yield _most(f"{name}: memory after, of that before", memory, MOST_MEMORY)
-        recovered = [run.recovered_seconds for run in runs if run.recovered_seconds is not None]
-        if len(recovered) < len(runs):
+        recovered = longest_recovery(runs) if runs else None
+        if runs and recovered is None:
             yield Target(
                 f"{name}: as fast as before within {MOST_RECOVERY_SECONDS:g} s", "not within 10 s", reached=False
             )
         else:
-            yield _most(f"{name}: as fast as before", max(recovered, default=None), MOST_RECOVERY_SECONDS, unit=" s")
+            yield _most(f"{name}: as fast as before", recovered, MOST_RECOVERY_SECONDS, unit=" s")
 
 
 def _refusals(name: str, runs: Sequence[Overloaded]) -> Target:
