@@ -46,7 +46,7 @@ class LoadedModel:
     in_process: bool
     """Whether every part computes on the thread that runs it."""
     run_seconds: Mapping[str, float]
-    """What one row takes, by part, as measured when it was warmed up."""
+    """What one row takes, by part, as measured when it was warmed up; infinity where another process computes."""
     digest: str
     """Hash of the manifest, which names the hash of every part."""
 
@@ -113,7 +113,8 @@ def _loaded(
     _replay(loaded, cases)
     for name, part in parts.items():
         inputs = [arrays["in"] for (of, _), arrays in cases.items() if of == name]
-        seconds[name] = warm_up(part, manifest.parts[name].signature, inputs, largest_batch)
+        here = runtimes[manifest.parts[name].format].in_process
+        seconds[name] = warm_up(part, manifest.parts[name].signature, inputs, largest_batch, in_process=here)
     return loaded
 
 

@@ -24,16 +24,21 @@ LIMIT_SECONDS = 2.0
 """A part that is still not through with it by then is warm enough."""
 
 
-def warm_up(part: LoadedPart, signature: PartSignature, cases: Sequence[Arrays], largest_batch: int) -> float:
+def warm_up(
+    part: LoadedPart, signature: PartSignature, cases: Sequence[Arrays], largest_batch: int, *, in_process: bool
+) -> float:
     """Run each of ``cases``, inputs of different lengths, in batches of 1, 2, 4 … rows; return the seconds of one row.
 
-    Where there is nothing to run it with, what it costs is not known: infinity.
+    Where there is nothing to run it with, what it costs is not known: infinity. So it is where another process computes
+    (not ``in_process``): however quick that is, it may be busy with another part or hang, and the event loop with it.
     """
     if not cases:
         return float("inf")
     joint, started = is_joint(signature), time.perf_counter()
     singles = [_rows(case, 1) if joint else case for case in cases]
     seconds = _least_seconds(part, singles[0], started)
+    if not in_process:
+        seconds = float("inf")
     while INLINE_SECONDS <= seconds < DOUBTFUL * INLINE_SECONDS and time.perf_counter() < started + DOUBT_SECONDS:
         time.sleep(PAUSE_SECONDS)
         seconds = min(seconds, _least_seconds(part, singles[0], started))

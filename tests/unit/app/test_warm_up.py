@@ -56,7 +56,7 @@ def test_a_doubtful_part_is_timed_until_it_is_quick(
     """And no other part is waited for."""
     machine = Machine(cost)
     monkeypatch.setattr(warm_up, "time", machine)
-    assert warm_up.warm_up(machine, SIGNATURE, [CASE], 64) == pytest.approx(seconds)
+    assert warm_up.warm_up(machine, SIGNATURE, [CASE], 64, in_process=True) == pytest.approx(seconds)
     assert machine.now < longest
     assert machine.sizes[-6:] == [2, 4, 8, 16, 32, 64]
 
@@ -64,9 +64,18 @@ def test_a_doubtful_part_is_timed_until_it_is_quick(
 def test_a_slow_part_is_not_run_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(lambda _: 1.5)
     monkeypatch.setattr(warm_up, "time", machine)
-    assert warm_up.warm_up(machine, SIGNATURE, [CASE], 64) == pytest.approx(1.5)
+    assert warm_up.warm_up(machine, SIGNATURE, [CASE], 64, in_process=True) == pytest.approx(1.5)
     assert machine.now == pytest.approx(3.0)
 
 
 def test_without_inputs_the_cost_is_not_known() -> None:
-    assert warm_up.warm_up(Machine(lambda _: 0.0), SIGNATURE, [], 64) == float("inf")
+    assert warm_up.warm_up(Machine(lambda _: 0.0), SIGNATURE, [], 64, in_process=True) == float("inf")
+
+
+def test_what_another_process_computes_is_never_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is it waited for; it is warmed up as any other."""
+    machine = Machine(lambda _: 2e-4)
+    monkeypatch.setattr(warm_up, "time", machine)
+    assert warm_up.warm_up(machine, SIGNATURE, [CASE], 64, in_process=False) == float("inf")
+    assert machine.now < 0.01
+    assert machine.sizes[-6:] == [2, 4, 8, 16, 32, 64]
