@@ -2,10 +2,10 @@
 
 Both train the same net on the same 60,000 images in memory with fused Adam, a linearly decayed rate and the same
 shuffling. They take turns of a quarter of a second in one process, each as many steps as the other, so that what else
-the machine does slows both alike. ``mlp`` is 784-512-512-10 with dropout 0.2 and 0.5 in
-batches of 128, ``cnn`` its default network in batches of 64: one bare loop lays the images out as torch does unless
-told, the other with their channels last as Lectern does, and the ratio is to the faster one. The bare loops hold
-normalised float32 images; Lectern holds the bytes and normalises inside the network.
+the machine does slows both alike; on a GPU both wait for each step, as both read its loss. ``mlp`` is 784-512-512-10
+with dropout 0.2 and 0.5 in batches of 128, ``cnn`` its default network in batches of 64: one bare loop lays the images
+out as torch does unless told, the other with their channels last as Lectern does, and the ratio is to the faster one.
+The bare loops hold normalised float32 images; Lectern holds the bytes and normalises inside the network.
 """
 
 from __future__ import annotations
@@ -109,9 +109,10 @@ class _Turns:
 
 
 def bare_turns(subject: Subject, loop: str, images: Tensor, labels: Tensor, epochs: int) -> Generator[float, int, None]:
-    """Yield the seconds of as many steps of a plain loop as are sent."""
+    """Yield the seconds of as many steps of a plain loop as are sent, on the device of ``images`` and ``labels``."""
     torch.manual_seed(0)
     net, images = subject.bare[loop](images)
+    net.to(images.device)
     optimizer = torch.optim.Adam(net.parameters(), lr=subject.rate, fused=True)
     total_steps, step = epochs * -(-len(images) // subject.batch_size), 0
     left = yield 0.0
@@ -119,7 +120,8 @@ def bare_turns(subject: Subject, loop: str, images: Tensor, labels: Tensor, epoc
     for _ in range(epochs):
         net.train()
         total = correct = 0.0
-        for indices in cast("list[Tensor]", torch.randperm(len(images)).split(subject.batch_size)):
+        order = torch.randperm(len(images), device=images.device)
+        for indices in cast("list[Tensor]", order.split(subject.batch_size)):
             batch, truth = images[indices], labels[indices]
             for group in optimizer.param_groups:
                 group["lr"] = subject.rate * (1 - step / total_steps)
@@ -136,11 +138,12 @@ def bare_turns(subject: Subject, loop: str, images: Tensor, labels: Tensor, epoc
                 started = time.perf_counter()
 
 
-def measure(subject: Subject, data: Mapping[str, Any], epochs: int) -> None:
+def measure(subject: Subject, data: Mapping[str, Any], epochs: int, device: torch.device) -> None:
     """Print the seconds of each epoch, the medians and the median of the ratios to the faster bare loop."""
     labels = data["train_labels"].astype("int64")
-    images = torch.from_numpy(data["train_images"]).float().div(255)
-    bare = {loop: bare_turns(subject, loop, images, torch.from_numpy(labels), epochs) for loop in subject.bare}
+    images = torch.from_numpy(data["train_images"]).to(device).float().div(255)
+    truth = torch.from_numpy(labels).to(device)
+    bare = {loop: bare_turns(subject, loop, images, truth, epochs) for loop in subject.bare}
     for turns in bare.values():
         next(turns)
     catalog = Catalog()
@@ -148,7 +151,7 @@ def measure(subject: Subject, data: Mapping[str, Any], epochs: int) -> None:
     training = {"epochs": epochs, "batch_size": subject.batch_size, "learning_rate": subject.rate}
     family = catalog.family(subject.family)(spec.config.parse(subject.config), META)
     split = {"images": data["train_images"], "labels": labels}
-    run = prepare(family, spec.training.parse(training), {"train": split}, torch.device("cpu"))
+    run = prepare(family, spec.training.parse(training), {"train": split}, device)
     observer = _Turns(subject.family, bare, epochs)
     train(run, observer)
     table = observer.seconds
@@ -172,6 +175,7 @@ def main() -> None:
     parser.add_argument("families", nargs="*", metavar="FAMILY", help=f"{' or '.join(names)} (default: all)")
     parser.add_argument("--epochs", type=int, default=7, help="epochs of each, the first not counted (default 7)")
     parser.add_argument("--threads", type=int, default=1, help="torch threads (default 1)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to train (default cpu)")
     arguments = parser.parse_args()
     unknown = set(arguments.families) - set(names)
     if unknown:
@@ -179,10 +183,12 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     torch.set_flush_denormal(True)
     data = mnist.arrays()
-    print(describe("torch"), f"; {arguments.threads} thread(s)")
+    device = torch.device(arguments.device)
+    card = f"; {torch.cuda.get_device_name()}" if device.type == "cuda" else ""
+    print(f"{describe('torch')}; {arguments.threads} thread(s){card}")
     for subject in SUBJECTS:
         if not arguments.families or subject.family in arguments.families:
-            measure(subject, data, arguments.epochs)
+            measure(subject, data, arguments.epochs, device)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,15 @@ from models.optimization import clip_gradient, learning_rate, make_optimizer, ta
 Batch_contra = TypeVar("Batch_contra", contravariant=True)
 
 
+def continue_noise(generator: torch.Generator, state: Tensor) -> None:
+    """Let ``generator`` draw on from ``state``, which a checkpoint holds.
+
+    One that was written on another kind of device, a GPU or the CPU, says nothing to it: then its noise is its own.
+    """
+    if len(state) == len(generator.get_state()):
+        generator.set_state(state)
+
+
 class Gradients(Protocol[Batch_contra]):
     """How losses, gradients and steps are computed: in which precision, and by one process or several together."""
 
@@ -95,7 +104,7 @@ class GradientLearner(Learner[BatchT]):
 
     def draw_from(self, noise: Tensor) -> None:
         """Draw the module's noise from here on as a generator in the state ``noise`` does."""
-        self._generator.set_state(noise)
+        continue_noise(self._generator, noise)
 
     def step(self, batch: BatchT) -> Metrics:
         """Take one step and return the batch's losses as they were before it (penalties not included)."""
@@ -134,7 +143,7 @@ class GradientLearner(Learner[BatchT]):
         for group, own in zip(self._groups(), chosen, strict=True):
             group.update(own)
         self._step = saved["step"]
-        self._generator.set_state(saved["generator"])
+        continue_noise(self._generator, saved["generator"])
         self._gradients.restore(saved.get("gradients", {}))
 
     def _groups(self) -> list[dict[str, Any]]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from typing import cast
 
 import torch
 
 from models.contract.jobs import Progress
 from models.family import State
+from workers.checkpoints import state_of
 
 
 class NewestCheckpoint:
@@ -32,6 +32,6 @@ class NewestCheckpoint:
         torch.save(state, buffer)
         self.saved = buffer.getvalue()
 
-    def state(self) -> State:
-        """Return what would be read."""
-        return cast("State", torch.load(io.BytesIO(self.saved), weights_only=True))
+    def state(self, device: torch.device | None = None) -> State:
+        """Return what would be read on ``device``, the CPU by default."""
+        return state_of(self.saved, device or torch.device("cpu"))

@@ -66,12 +66,17 @@ def _read(store: ArtifactStore, path: str, device: torch.device) -> State | None
         data = store.get(path)
     except ObjectMissing:
         return None
+    return state_of(data, device)
+
+
+def state_of(data: bytes, device: torch.device) -> State:
+    """Return the state that a checkpoint holds, written on whichever device, on ``device``.
+
+    Those of generators (uint8) stay on the CPU, where torch wants them.
+    """
     state = cast("State", torch.load(io.BytesIO(data), map_location="cpu", weights_only=True))
-    return state if device.type == "cpu" else _moved(state, device)
-
-
-def _moved(state: State, device: torch.device) -> State:
-    """Return ``state`` on ``device``; generator states (uint8) stay on the CPU, where torch wants them."""
+    if device.type == "cpu":
+        return state
 
     def move(value: object) -> object:
         if isinstance(value, torch.Tensor):

@@ -112,7 +112,7 @@ class RecurrentLayer(nn.Module):
 
     def _fused(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         """Run torch's kernel over all steps, padding included."""
-        stacked = [part.unsqueeze(0) for part in state]
+        stacked = [part.unsqueeze(0).contiguous() for part in state]  # cuDNN takes no slice of a stack
         options = (
             True,
             1,

@@ -19,7 +19,7 @@ from models.contract.spec import FamilySpec
 from models.contract.task import Arrays, ServedModel, Split, Task
 from models.contract.training import Plan, TrainingOptions
 from models.data.kind import Content
-from models.family import Export, Family, Learner
+from models.family import Examples, Export, Family, Learner
 from workers.exporting.formats import EXPORTERS, RunPart, write
 from workers.exporting.gate import traced_sizes
 
@@ -52,11 +52,12 @@ test has to learn eight of them by heart. The others must do it as they come."""
 
 @dataclass(frozen=True)
 class Bench:
-    """One family on the sample dataset of a kind, with its default options but for those given."""
+    """One family on the sample dataset of a kind, on one device, with its default options but for those given."""
 
     name: str
     content: Content
     kind: str
+    device: torch.device
     config: Mapping[str, object] = field(default_factory=dict[str, object])
     training: Mapping[str, object] = field(default_factory=dict[str, object])
 
@@ -93,27 +94,35 @@ class Bench:
         config, training = FEW_EXAMPLES.get(self.name, ({}, {}))
         return replace(self, config=config, training=training)
 
+    def generator(self, seed: int) -> torch.Generator:
+        """Return what a training on the device with this seed draws from."""
+        return torch.Generator(self.device).manual_seed(seed)
+
+    def examples(self, split: Split) -> Examples[Any]:
+        """Return a split on the device."""
+        return self.family.examples(split, self.device)
+
     def start(
         self, split: Split, epochs: int, seed: int = 1, batch_size: int = BATCH
     ) -> tuple[torch.nn.Module, Learner[Any]]:
         """Return a fresh module and its learner."""
-        generator = torch.Generator().manual_seed(seed)
+        generator = self.generator(seed)
         module = self.family.build(generator)
         plan = Plan.of(len(next(iter(split.values()))), epochs, batch_size)
         return module, self.family.learner(module, self.options, plan, generator)
 
     def batches(self, count: int) -> Iterator[Any]:
         """Yield ``count`` batches of the training split, the same every time."""
-        examples = self.family.examples(self.train, torch.device("cpu"))
+        examples = self.examples(self.train)
         yield from (examples.take(torch.arange(BATCH) + BATCH * index) for index in range(count))
 
     @cached_property
     def trained(self) -> torch.nn.Module:
-        """A module that was trained for a few steps."""
+        """A module that was trained for a few steps and came back from the device, as for its export."""
         module, learner = self.start(self.train, epochs=1)
         for batch in self.batches(STEPS):
             learner.step(batch)
-        return module
+        return module.cpu()
 
     @cached_property
     def exports(self) -> dict[str, Export]:

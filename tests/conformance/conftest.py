@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from pydantic import JsonValue
 from conformance.bench import CATALOG, Bench, ExportedBench
 from models.artifacts.datasets import Datasets
 from models.artifacts.store import ArtifactStore
+from models.catalog import Catalog
 from models.data.kind import Content, UploadedFile
 from workers.exporting.formats import EXPORTERS
 
@@ -52,20 +53,28 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Content]:
     }
 
 
+def taught(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield every family with each kind of dataset that it learns from."""
+    for name in names:
+        yield from ((name, kind) for kind in CATALOG.spec(name).dataset_kinds)
+
+
 OPTIONS: dict[str, dict[str, JsonValue]] = {"tagged": {"features": [1]}}
 
+ON_GPU = Catalog(("models",)).names() if torch.cuda.is_available() else ()
+"""Families that are tried on a GPU, where there is one, as well: all but the rehearsal's, which know the CPU alone."""
+
 FAMILIES = [
-    pytest.param((name, kind), id=f"{name}-{kind}")
-    for name in CATALOG.names()
-    for kind in CATALOG.spec(name).dataset_kinds
+    *(pytest.param((name, kind, "cpu"), id=f"{name}-{kind}") for name, kind in taught(CATALOG.names())),
+    *(pytest.param((name, kind, "cuda"), id=f"{name}-{kind}-cuda") for name, kind in taught(ON_GPU)),
 ]
 
 
 @pytest.fixture(scope="session", params=FAMILIES)
 def bench(request: pytest.FixtureRequest, samples: dict[str, Content]) -> Bench:
-    """Every family in turn, on each kind of dataset that it learns from."""
-    name, kind = request.param
-    return Bench(name, samples[kind], kind)
+    """Every family in turn, on each kind of dataset that it learns from and on each device that there is."""
+    name, kind, device = request.param
+    return Bench(name, samples[kind], kind, torch.device(device))
 
 
 @pytest.fixture(scope="session", params=sorted(EXPORTERS))

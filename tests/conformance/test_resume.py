@@ -32,7 +32,7 @@ def started(bench: Bench) -> Run:
     """Return a fresh run of the family with those of the wanted options that it has."""
     wanted = {name: value for name, value in WANTED.items() if name in bench.spec.training.model_fields}
     options = bench.spec.training.parse(wanted)
-    return prepare(bench.family, options, bench.content.splits, torch.device("cpu"))
+    return prepare(bench.family, options, bench.content.splits, bench.device)
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +51,7 @@ def test_a_run_stopped_and_continued_ends_bit_identical(bench: Bench, whole: tup
     first = train(started(bench), notes, should_stop=lambda: next(asked) == stop_at)
     assert first.finished == (stop_at >= steps)
     continued = started(bench)
-    outcome = train(continued, NewestCheckpoint(), resume=notes.state())
+    outcome = train(continued, NewestCheckpoint(), resume=notes.state(bench.device))
     assert (outcome.curves, outcome.ended) == (whole[1].curves, whole[1].ended)
     wanted = whole[0].module.state_dict()
     assert continued.module.state_dict().keys() == wanted.keys()

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from conformance.bench import BATCH, STEPS, Bench
+from workers.checkpoints import state_of
 
 OVERFITTED_EXAMPLES = 8
 COPIES = 4
@@ -33,6 +34,15 @@ def _equal(one: Any, other: Any) -> bool:  # noqa: ANN401 - a state is nested di
     return bool(one == other)
 
 
+def _noise_replaced(state: Any, noise: torch.Tensor) -> Any:  # noqa: ANN401 - as above
+    """Return the state with ``noise`` for those of generators, which alone are bytes."""
+    if isinstance(state, torch.Tensor):
+        return noise if state.dtype == torch.uint8 else state
+    if isinstance(state, dict):
+        return {key: _noise_replaced(value, noise) for key, value in state.items()}
+    return state
+
+
 def _attributes(module: nn.Module) -> dict[str, list[str]]:
     return {name: sorted(vars(item)) for name, item in module.named_modules()}
 
@@ -40,16 +50,16 @@ def _attributes(module: nn.Module) -> dict[str, list[str]]:
 def test_building_is_deterministic_under_a_generator(bench: Bench) -> None:
     """One seed, one module; torch's global generator is neither read nor moved."""
     before = torch.get_rng_state()
-    first = bench.family.build(torch.Generator().manual_seed(3))
+    first = bench.family.build(bench.generator(3))
     assert torch.equal(torch.get_rng_state(), before)
     torch.rand(7)
-    second = bench.family.build(torch.Generator().manual_seed(3))
+    second = bench.family.build(bench.generator(3))
     assert _equal(first.state_dict(), second.state_dict())
 
 
 def test_epoch_visits_every_example_once(bench: Bench) -> None:
     """The batches of an epoch cut a permutation that the generator alone decides."""
-    examples = bench.family.examples(bench.train, torch.device("cpu"))
+    examples = bench.examples(bench.train)
     epochs = [examples.batches(BATCH, torch.Generator().manual_seed(seed)) for seed in (4, 4, 5)]
     visits = [torch.cat(list(batches)) for batches in epochs]
     assert sorted(visits[0].tolist()) == list(range(len(examples)))
@@ -83,7 +93,7 @@ def test_one_batch_can_be_learnt_by_heart(bench: Bench) -> None:
     chosen = np.tile(np.arange(OVERFITTED_EXAMPLES), COPIES)
     split = {name: array[chosen] for name, array in bench.train.items()}
     module, learner = bench.start(split, epochs=OVERFITTING_STEPS, batch_size=len(chosen))
-    examples = bench.family.examples(split, torch.device("cpu"))
+    examples = bench.examples(split)
     batch = examples.take(torch.arange(len(chosen)))
     before = bench.family.evaluate(module, examples)["loss"]
     for _ in range(OVERFITTING_STEPS):
@@ -95,7 +105,7 @@ def test_evaluation_changes_nothing(bench: Bench) -> None:
     """Scoring twice gives the same numbers and leaves module, learner and global generator as they were."""
     module, learner = bench.start(bench.train, epochs=1)
     learner.step(next(bench.batches(1)))
-    examples = bench.family.examples(bench.content.splits["validation"], torch.device("cpu"))
+    examples = bench.examples(bench.content.splits["validation"])
     saved, attributes, random = copy.deepcopy(learner.state()), _attributes(module), torch.get_rng_state()
     scores = [bench.family.evaluate(module, examples) for _ in range(2)]
     assert scores[0] == scores[1]
@@ -103,6 +113,21 @@ def test_evaluation_changes_nothing(bench: Bench) -> None:
     assert _equal(learner.state(), saved)
     assert _attributes(module) == attributes, "forward keeps nothing on self"
     assert torch.equal(torch.get_rng_state(), random)
+
+
+def test_a_checkpoint_of_another_kind_of_device_can_be_continued(bench: Bench) -> None:
+    """Its generator's state has another size: the parameters are taken over, the noise is new."""
+    batches = list(bench.batches(2))
+    module, learner = bench.start(bench.train, epochs=1)
+    learner.step(batches[0])
+    other_size = {"cpu": torch.zeros(16, dtype=torch.uint8), "cuda": torch.Generator().get_state()}[bench.device.type]
+    checkpoint = io.BytesIO()
+    torch.save(_noise_replaced(learner.state(), other_size), checkpoint)
+    continued_module, continued = bench.start(bench.train, epochs=1, seed=2)
+    continued.restore(state_of(checkpoint.getvalue(), bench.device))
+    assert _equal(continued_module.state_dict(), module.state_dict())
+    metrics = continued.step(batches[1])
+    assert all(math.isfinite(float(value)) for value in metrics.values())
 
 
 @pytest.mark.parametrize("interrupted_after", [1, 3])
@@ -116,8 +141,7 @@ def test_restored_learner_ends_bit_identical(bench: Bench, interrupted_after: in
             torch.save(learner.state(), checkpoint)
         learner.step(batch)
     resumed_module, resumed = bench.start(bench.train, epochs=1, seed=2)
-    checkpoint.seek(0)
-    resumed.restore(torch.load(checkpoint, weights_only=True))
+    resumed.restore(state_of(checkpoint.getvalue(), bench.device))
     for batch in batches[interrupted_after:]:
         resumed.step(batch)
     assert _equal(resumed_module.state_dict(), module.state_dict())

@@ -13,6 +13,7 @@ from models.contract.training import Plan
 from models.family import Learner, Metrics, State
 from models.generation.adversarial.prior import Prior
 from models.generation.adversarial.training import AdversarialTraining
+from models.learners import continue_noise
 from models.optimization import adam, take_step
 
 COLLAPSED = 0.25
@@ -177,7 +178,7 @@ class AdversarialLearner(Learner[dict[str, Tensor]]):
             optimizer.load_state_dict(saved["optimizers"][side])
             optimizer.param_groups[0].update(own)
         self._step = saved["step"]
-        self._generator.set_state(saved["generator"])
+        continue_noise(self._generator, saved["generator"])
 
 
 def _squared_slope(logits: Tensor, real: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from models.contract.training import Plan, TrainingOptions
 from models.family import Examples, Export, Learner, Metrics, State
+from models.learners import continue_noise
 from models.nn.linear import linear
 from rehearsal.drawing.tiny_gan.spec import SPEC, AdversarialTraining, GanConfig
 from rehearsal.nn.images import OverImages
@@ -70,7 +71,7 @@ class AdversarialLearner(Learner[dict[str, Tensor]]):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self._module.load_state_dict(state["module"])
-        self._generator.set_state(state["noise"])
+        continue_noise(self._generator, state["noise"])
         self._done = state["done"]
         for side, optimizer in self._optimizers.items():
             optimizer.load_state_dict(state["optimizers"][side])
