@@ -17,7 +17,7 @@ from models.contract.jobs import JobRequest
 from models.contract.spec import FamilySpec
 from models.contract.training import TrainingOptions
 from models.data.kind import Content
-from workers.devices import device_of
+from workers.devices import device_of, make_repeatable
 from workers.settings import WorkerSettings
 from workers.training import Run, prepare
 
@@ -79,4 +79,6 @@ class Assembly:
         family = self.catalog.family(self.request.family)(self.spec.config.parse(self.request.config, "/config"), meta)
         torch.set_num_threads(max(1, self.settings.threads() // self.options.devices))
         torch.set_flush_denormal(True)
-        return prepare(family, self.options, splits, device_of(self.options, rank), further)
+        device = device_of(self.options, rank)
+        make_repeatable(device)
+        return prepare(family, self.options, splits, device, further)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,17 @@ def device_of(options: TrainingOptions, rank: int = 0) -> torch.device:
     if not on_gpus:
         return torch.device("cpu")
     return torch.device("cuda", rank) if options.devices > 1 else torch.device("cuda")
+
+
+def make_repeatable(device: torch.device) -> None:
+    """Let a GPU add in the same order each time, as the CPU does, so that a training taken up again ends the same.
+
+    To be called before anything is computed there. Where torch has no such kernel it warns, in the job's log.
+    """
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.utils.deterministic.fill_uninitialized_memory = False  # a help to find errors, which takes its time
+        torch.use_deterministic_algorithms(mode=True, warn_only=True)
 
 
 def equipped(run: Run, rank: int = 0) -> tuple[Run, Together | None]:

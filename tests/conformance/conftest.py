@@ -17,6 +17,7 @@ from models.artifacts.datasets import Datasets
 from models.artifacts.store import ArtifactStore
 from models.catalog import Catalog
 from models.data.kind import Content, UploadedFile
+from workers.devices import make_repeatable
 from workers.exporting.formats import EXPORTERS
 
 
@@ -73,8 +74,9 @@ FAMILIES = [
 @pytest.fixture(scope="session", params=FAMILIES)
 def bench(request: pytest.FixtureRequest, samples: dict[str, Content]) -> Bench:
     """Every family in turn, on each kind of dataset that it learns from and on each device that there is."""
-    name, kind, device = request.param
-    return Bench(name, samples[kind], kind, torch.device(device))
+    name, kind, device = request.param[0], request.param[1], torch.device(request.param[2])
+    make_repeatable(device)
+    return Bench(name, samples[kind], kind, device)
 
 
 @pytest.fixture(scope="session", params=sorted(EXPORTERS))
