@@ -25,6 +25,7 @@ from benchmarks import mnist
 from benchmarks.machine import describe
 from models.catalog import Catalog
 from models.contract.jobs import Progress
+from workers.devices import make_repeatable
 from workers.training import prepare, train
 
 META: Mapping[str, object] = {
@@ -176,6 +177,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=7, help="epochs of each, the first not counted (default 7)")
     parser.add_argument("--threads", type=int, default=1, help="torch threads (default 1)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to train (default cpu)")
+    parser.add_argument(
+        "--any-order", action="store_true", help="let a GPU add in whatever order is fastest, as no job does"
+    )
     arguments = parser.parse_args()
     unknown = set(arguments.families) - set(names)
     if unknown:
@@ -184,6 +188,8 @@ def main() -> None:
     torch.set_flush_denormal(True)
     data = mnist.arrays()
     device = torch.device(arguments.device)
+    if not arguments.any_order:
+        make_repeatable(device)
     card = f"; {torch.cuda.get_device_name()}" if device.type == "cuda" else ""
     print(f"{describe('torch')}; {arguments.threads} thread(s){card}")
     for subject in SUBJECTS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -47,7 +47,8 @@ def make_repeatable(device: torch.device) -> None:
     """
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.utils.deterministic.fill_uninitialized_memory = False  # a help to find errors, which takes its time
+        # A help to find errors, which takes its time.
+        cast("Any", torch.utils.deterministic).fill_uninitialized_memory = False
         torch.use_deterministic_algorithms(mode=True, warn_only=True)
 
 

@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
+from torch.backends.cudnn import rnn as cudnn_rnn
 
 from models.nn.dropout import Dropout
 
@@ -30,8 +31,8 @@ State = tuple[Tensor, ...]
 GATES: dict[Cell, int] = {"rnn": 1, "gru": 3, "lstm": 4, "lstm_without_forget_gate": 3, "peephole_lstm": 4}
 """Blocks of rows in a weight, in torch's order: reset, update, new of ``gru``; input, forget, cell, output of LSTMs."""
 
-FUSED: tuple[Cell, ...] = ("rnn", "lstm", "gru")
-"""Cells that torch has kernels for."""
+FUSED: dict[Cell, str] = {"rnn": "RNN_TANH", "lstm": "LSTM", "gru": "GRU"}
+"""Cells that torch has kernels for, with their names in cuDNN."""
 
 FORGET_BIAS = 1.0
 """Gers et al. (2000), §4; Jozefowicz, Zaremba, Sutskever (2015), §4: without it long gaps are hardly learnt."""
@@ -69,6 +70,8 @@ class RecurrentLayer(nn.Module):
         if cell in ("lstm", "peephole_lstm"):
             with torch.no_grad():
                 self.bias_input[hidden : 2 * hidden] = FORGET_BIAS
+        if cell in FUSED and torch.backends.cudnn.is_acceptable(self.weight_input):
+            self._lay_out(FUSED[cell])
 
     def start(self, batch: int) -> State:
         """Return the state before the first step: zeros."""
@@ -109,6 +112,24 @@ class RecurrentLayer(nn.Module):
 
     def _weights(self) -> list[Tensor]:
         return [self.weight_input, self.weight_hidden, self.bias_input, self.bias_hidden]
+
+    def _lay_out(self, name: str) -> None:
+        """Move the weights into the one piece of memory that cuDNN reads, which else it makes of them at every call.
+
+        As ``torch.nn.RNNBase.flatten_parameters`` does.
+        """
+        with torch.no_grad():
+            cast("Any", torch)._cudnn_rnn_flatten_weight(  # noqa: SLF001 - torch has no public name for it
+                self._weights(),
+                4,
+                self.inputs,
+                cudnn_rnn.get_cudnn_mode(name),
+                self.hidden,
+                0,  # no projection
+                1,  # layer
+                True,  # noqa: FBT003 - batch first
+                False,  # noqa: FBT003 - one direction
+            )
 
     def _fused(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         """Run torch's kernel over all steps, padding included."""
