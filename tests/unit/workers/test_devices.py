@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 import torch
 
 from models.contract.errors import ValidationFailed
 from models.contract.training import GradientTraining, TrainingOptions
-from workers.devices import device_of
+from workers.devices import device_of, make_repeatable
 
 
 @pytest.fixture
@@ -36,6 +38,24 @@ def gpus(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.usefixtures("gpus")
 def test_each_process_gets_its_device(options: dict[str, object], rank: int, device: str) -> None:
     assert device_of(GradientTraining.parse(options), rank) == torch.device(device)
+
+
+@pytest.fixture
+def _restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Undo what a test makes torch do."""
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    yield
+    torch.use_deterministic_algorithms(mode=False)
+    os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
+
+
+@pytest.mark.usefixtures("_restored")
+@pytest.mark.parametrize(("device", "asked"), [("cuda:1", True), ("cpu", False)])
+def test_a_gpu_is_asked_for_the_same_sums_each_time(device: str, asked: bool) -> None:  # noqa: FBT001 - a parameter
+    make_repeatable(torch.device(device))
+    assert torch.are_deterministic_algorithms_enabled() == asked
+    assert torch.is_deterministic_algorithms_warn_only_enabled() == asked, "what has no such kernel is still computed"
+    assert ("CUBLAS_WORKSPACE_CONFIG" in os.environ) == asked
 
 
 @pytest.mark.parametrize(
