@@ -28,11 +28,18 @@ KEPT_SECONDS = 1.0
 """How long a connection that is kept open may stay idle while the server stops: the next answer on it says
 ``Connection: close``. Closed at once, it could be closed just when its client sends a request."""
 
+LEAVING_SECONDS = 5.0
+"""The same while others serve already: nobody waits for the end, and a client on a busy machine may be slow to ask."""
+
 KEEP_ALIVE_SECONDS = 75
 """How long a connection may be idle. Proxies and balancers keep theirs for 60 seconds; who closes first must be the one
 who sends requests, or now and then one is sent on a connection that is being closed."""
 
 POLL_SECONDS = 0.02
+
+TURNS_TO_READ = 3
+"""Turns of the event loop in which what lies on the connections is read before they are closed. A process that was not
+let run learns first that the time is over, and only then what came meanwhile."""
 
 SWITCH_SECONDS = 0.0005
 """After how long a thread whose run is done asks the event loop for the interpreter, to say so. Python's default of
@@ -84,12 +91,14 @@ class Server(uvicorn.Server):
         self._draining = draining
         self._ready = ready
         self._done = done
+        self._kept_seconds = min(KEPT_SECONDS, grace_seconds)
         self._listeners: list[socket.socket] = []
         self._opening: set[asyncio.Task[object]] = set()
 
     def leave(self) -> None:
         """Stop while others take the new connections: to those who ask, the gateway stays ready."""
         self._accept_no_more()
+        self._kept_seconds = min(LEAVING_SECONDS, self._grace_seconds)
         self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -119,16 +128,16 @@ class Server(uvicorn.Server):
             cycle = getattr(connection, "cycle", None)
             if cycle is not None and not cycle.response_complete:
                 connection.shutdown()  # which lets it end
-        while state.connections and not self.force_exit and time.monotonic() - began < self._kept_seconds():  # noqa: ASYNC110 - uvicorn has no event for it
+        ends = began + self._kept_seconds
+        while (state.connections or self._opening) and not self.force_exit and time.monotonic() < ends:  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(POLL_SECONDS)
+        for _ in range(TURNS_TO_READ):
+            await asyncio.sleep(0)
         self._draining.set()
         left = self._grace_seconds - (time.monotonic() - began)
         self.config.timeout_graceful_shutdown = max(0, round(left))
         await super().shutdown(sockets)
         await self._done()
-
-    def _kept_seconds(self) -> float:
-        return min(KEPT_SECONDS, self._grace_seconds)
 
     def _accept_many(self, listeners: Sequence[socket.socket]) -> None:
         """Take connections beside uvloop, many in a turn."""

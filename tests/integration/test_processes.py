@@ -127,6 +127,31 @@ def test_stop_answers_what_is_in_flight_and_leaves_nothing(gateway: Gateway) -> 
     gateway.assert_nothing_is_left()
 
 
+def test_a_process_that_stood_still_while_it_stopped_answers_what_came_meanwhile(gateway: Gateway) -> None:
+    """A machine that is too busy to let it run must not make it close a connection on which a request lies."""
+    kept = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(8)]
+    new = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(8)]
+    ask = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    for connection in kept:
+        connection.sendall(ask)
+        answer = b""
+        while not answer.endswith(b"}"):
+            answer += connection.recv(4096)
+    gateway.process.send_signal(signal.SIGTERM)
+    time.sleep(0.4)
+    children = gateway.children()
+    for pid in children:
+        os.kill(pid, signal.SIGSTOP)
+    for connection in (*kept, *new):
+        connection.sendall(ask)
+    time.sleep(1.5)  # meanwhile the time for idle connections is over
+    for pid in children:
+        os.kill(pid, signal.SIGCONT)
+    answers = [read(connection) for connection in (*kept, *new)]
+    assert [answer[9:12] for answer in answers] == [b"200"] * 16
+    assert gateway.process.wait(15) == 0
+
+
 def test_killed_parent_takes_its_children_with_it(gateway: Gateway) -> None:
     """They drain and go, so nobody keeps the port."""
     gateway.process.kill()
