@@ -91,17 +91,16 @@ def scraping(gateway: Gateway) -> Generator[Prometheus]:
             server.terminate()
 
 
-def slowest(folder: Path) -> tuple[float, float]:
-    """Return the 99th percentile in seconds by ``histogram_quantile``, and as measured at the other end."""
-    folder.mkdir()
-    publisher(folder).publish(busy_layers=BUSY_LAYERS)
+def test_its_slowest_are_the_clients_slowest(tmp_path: Path) -> None:
+    """The 99th percentile by ``histogram_quantile`` is within 10 % of what was measured at the other end."""
+    publisher(tmp_path).publish(busy_layers=BUSY_LAYERS)
     # None is refused because one before it waits long: five in flight would be enough for that, in runs of one.
     settings = {
         "LECTERN_PROCESSES": "1",
         "LECTERN_MAX_BATCH_SIZE": "1",
         "LECTERN_MAX_QUEUE_WAIT_MICROSECONDS": "0",
     }
-    with Gateway(folder, **settings) as gateway, scraping(gateway) as prometheus:
+    with Gateway(tmp_path, **settings) as gateway, scraping(gateway) as prometheus:
         with Load("127.0.0.1", gateway.port) as clients:
             assert clients.ask(request(INFER, {"inputs": [TENSOR]})).status == 200
             capacity = len(clients.closed(request(CLASSIFY, IMAGES), 1, 3.0).good()) / 3.0
@@ -115,18 +114,7 @@ def slowest(folder: Path) -> tuple[float, float]:
     measured = percentile(sample.good(), 0.99)
     rate = len(due) / LOAD_SECONDS
     print(f"p99 at {rate:.0f}/s: {told} s by Prometheus, {measured} s at the client")  # noqa: T201 - the figures, with -s
-    assert told is not None
-    return told, measured
-
-
-@pytest.mark.timeout(400)
-def test_its_slowest_are_the_clients_slowest(tmp_path: Path) -> None:
-    """They are within 10 % of one another, if not at once, then in one of three tries.
-
-    While the machine does not let the gateway run, a request that lies unread grows old for the client alone.
-    """
-    tries = (slowest(tmp_path / str(number)) for number in range(3))
-    assert any(told == pytest.approx(measured, rel=CLOSE) for told, measured in tries)
+    assert told == pytest.approx(measured, rel=CLOSE)
 
 
 async def test_no_counter_goes_back_when_a_process_is_killed(tmp_path: Path) -> None:
