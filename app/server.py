@@ -91,14 +91,14 @@ class Server(uvicorn.Server):
         self._draining = draining
         self._ready = ready
         self._done = done
-        self._kept_seconds = min(KEPT_SECONDS, grace_seconds)
+        self._kept_seconds = KEPT_SECONDS
         self._listeners: list[socket.socket] = []
         self._opening: set[asyncio.Task[object]] = set()
 
     def leave(self) -> None:
         """Stop while others take the new connections: to those who ask, the gateway stays ready."""
         self._accept_no_more()
-        self._kept_seconds = min(LEAVING_SECONDS, self._grace_seconds)
+        self._kept_seconds = LEAVING_SECONDS
         self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -128,7 +128,7 @@ class Server(uvicorn.Server):
             cycle = getattr(connection, "cycle", None)
             if cycle is not None and not cycle.response_complete:
                 connection.shutdown()  # which lets it end
-        ends = began + self._kept_seconds
+        ends = began + min(self._kept_seconds, self._grace_seconds)
         while (state.connections or self._opening) and not self.force_exit and time.monotonic() < ends:  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(POLL_SECONDS)
         for _ in range(TURNS_TO_READ):

@@ -22,6 +22,18 @@ from waiting import wait_until
 pytestmark = pytest.mark.slow
 
 RESTARTS, LONG_RESTARTS = 4, 20
+ASK = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def answered(port: int, count: int) -> list[socket.socket]:
+    """Return connections that have had an answer each, and are kept."""
+    connections = [socket.create_connection(("127.0.0.1", port)) for _ in range(count)]
+    for connection in connections:
+        connection.sendall(ASK)
+        answer = b""
+        while not answer.endswith(b"}"):
+            answer += connection.recv(4096)
+    return connections
 
 
 @pytest.fixture
@@ -102,14 +114,9 @@ def test_stop_answers_what_is_in_flight_and_leaves_nothing(gateway: Gateway) -> 
     body = b'{"inputs": [[[0, 1], [2, 3]]]}'
     head = f"POST {CLASSIFY} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
     begun, waiting = ([socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(32)] for _ in range(2))
-    kept = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(4)]
     for connection in begun:
         connection.sendall(head.encode() + body[:9])
-    for connection in kept:
-        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        answer = b""
-        while not answer.endswith(b"}"):
-            answer += connection.recv(4096)
+    kept = answered(gateway.port, 4)
     for connection in waiting:
         connection.sendall(head.encode() + body)
     time.sleep(0.2)  # they are in the queue, where they wait for company
@@ -129,21 +136,15 @@ def test_stop_answers_what_is_in_flight_and_leaves_nothing(gateway: Gateway) -> 
 
 def test_a_process_that_stood_still_while_it_stopped_answers_what_came_meanwhile(gateway: Gateway) -> None:
     """A machine that is too busy to let it run must not make it close a connection on which a request lies."""
-    kept = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(8)]
+    kept = answered(gateway.port, 8)
     new = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(8)]
-    ask = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    for connection in kept:
-        connection.sendall(ask)
-        answer = b""
-        while not answer.endswith(b"}"):
-            answer += connection.recv(4096)
     gateway.process.send_signal(signal.SIGTERM)
     time.sleep(0.4)
     children = gateway.children()
     for pid in children:
         os.kill(pid, signal.SIGSTOP)
     for connection in (*kept, *new):
-        connection.sendall(ask)
+        connection.sendall(ASK)
     time.sleep(1.5)  # meanwhile the time for idle connections is over
     for pid in children:
         os.kill(pid, signal.SIGCONT)
