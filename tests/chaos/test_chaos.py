@@ -46,6 +46,7 @@ NEED_NOT_OCCUR = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(540)
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux, which shows processes and their environment in /proc")
 def test_jobs_keep_their_promises_while_what_runs_them_is_broken() -> None:

@@ -87,6 +87,7 @@ def test_steps_are_finite_and_move_every_trainable_parameter(bench: Bench) -> No
     assert torch.equal(torch.get_rng_state(), before), "noise comes from the generator that build was given"
 
 
+@pytest.mark.slow
 def test_one_batch_can_be_learnt_by_heart(bench: Bench) -> None:
     """A learner that cannot fit eight examples learns nothing; the loss is the family's own."""
     bench = bench.for_few
