@@ -35,10 +35,10 @@ SCRAPES = """
 global: {{scrape_interval: 2s, scrape_timeout: 2s}}
 scrape_configs: [{{job_name: lectern, static_configs: [{{targets: ["127.0.0.1:{port}"]}}]}}]
 """
-BUSY_LAYERS = 60
+BUSY_LAYERS = 120
 """Makes a run take some ten milliseconds, so that latencies are those of a queue and not of the two on the wire."""
 
-LOAD_SECONDS, SHARE_OF_CAPACITY = 25.0, 0.5
+LOAD_SECONDS, SHARE_OF_CAPACITY = 45.0, 0.7
 CLOSE = 0.1
 COUNTED, INFERRED = "lectern_prediction_seconds", '{verb="infer",outcome="ok"}'
 INFER = "/v2/models/tiny/infer"
