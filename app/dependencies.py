@@ -21,6 +21,7 @@ from app.reading import Readings
 from app.serving.registry import Registry
 from app.serving.runtimes.runtime import Runtime
 from app.settings import GatewaySettings
+from app.store_probe import StoreProbe
 from app.telemetry import Metrics
 from models.artifacts.datasets import Datasets
 from models.artifacts.store import ArtifactStore
@@ -57,6 +58,7 @@ class Services:
     settings: GatewaySettings
     catalog: Catalog
     store: ArtifactStore
+    store_probe: StoreProbe
     datasets: Datasets
     readings: Readings
     versions: Versions

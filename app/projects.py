@@ -23,6 +23,7 @@ from app.serving.runs import Limits
 from app.serving.runtimes.runtime import Runtime
 from app.serving.sessions import LoadedModel
 from app.settings import GatewaySettings
+from app.store_probe import StoreProbe
 from app.telemetry import Metrics
 from models.artifacts.datasets import Datasets
 from models.artifacts.store import ArtifactStore
@@ -57,6 +58,7 @@ class Projects:
         """
         self._shared = shared
         self._following: list[asyncio.Task[None]] | None = None
+        self._store_probe = StoreProbe(shared.store)
         self.own = self._made(shared.settings.project)
         self._services = {self.own.project: self.own}
 
@@ -99,6 +101,7 @@ class Projects:
             settings=settings,
             catalog=shared.catalog,
             store=shared.store,
+            store_probe=self._store_probe,
             datasets=Datasets(shared.store, shared.catalog, project),
             readings=shared.readings,
             versions=versions,

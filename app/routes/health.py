@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from anyio import to_thread
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
@@ -12,7 +11,7 @@ from starlette.responses import Response
 from app.dependencies import Services, Serving
 from app.problems import documented
 from app.schemas import Health
-from models.contract.errors import Draining, QueueUnavailable, StoreUnavailable
+from models.contract.errors import Draining, QueueUnavailable
 
 CHECK_SECONDS = 0.5
 
@@ -30,8 +29,8 @@ async def readyz(services: Serving) -> Health:
     """Say whether requests are taken, and what of their needs is met; predictions need no queue."""
     if services.draining.is_set():
         raise Draining("The gateway is shutting down.")
-    queue, store = await asyncio.gather(_queue(services), _store(services))
-    return Health(status="ready", queue=queue, store=store)
+    queue, store = await asyncio.gather(_queue(services), services.store_probe.answers(CHECK_SECONDS))
+    return Health(status="ready", queue=queue, store="up" if store else "down")
 
 
 @router.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
@@ -49,13 +48,5 @@ async def _queue(services: Services) -> str:
     try:
         await asyncio.wait_for(services.queue.ping(), CHECK_SECONDS)
     except (QueueUnavailable, TimeoutError):
-        return "down"
-    return "up"
-
-
-async def _store(services: Services) -> str:
-    try:
-        await asyncio.wait_for(to_thread.run_sync(services.store.exists, "readyz"), CHECK_SECONDS)
-    except (StoreUnavailable, TimeoutError):
         return "down"
     return "up"

@@ -45,6 +45,9 @@ JSON_FORMS = frozenset({"application/json", "application/*", "*/*"})
 PACKED_BYTES = 1024
 """Smaller answers are not worth compressing."""
 
+NO_VERB = "other"
+"""What metrics call everything that a model does not answer: what a path says is the client's, and has no end."""
+
 TRACE = re.compile(rb"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 ONCE = (b"content-length", b"content-encoding", b"content-type", JSON_LENGTH)
 
@@ -116,7 +119,8 @@ async def answer(path: Path, bound: Bound, scope: Scope, receive: Receive, send:
         await send({"type": "http.response.body", "body": content})
     finally:
         if endpoint is not None:
-            endpoint.answered(ticket, verb, outcome, time.perf_counter() - started)
+            counted = verb if path.verb is None or verb in endpoint.manifest.verbs else NO_VERB
+            endpoint.answered(ticket, counted, outcome, time.perf_counter() - started)
 
 
 async def _infer(

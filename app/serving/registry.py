@@ -7,6 +7,7 @@ version that is not known is looked up afresh. Predictions need the store and no
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection
@@ -29,6 +30,9 @@ LATE_SECONDS = 2.0
 """How long a listing is believed beyond that while its successor is on its way: on a gateway that is too busy to take
 it, what does not need it must not wait for it."""
 
+PATIENCE_SECONDS = 2.0
+"""How long a look-up is waited for where something is known already; a store that takes longer counts as away."""
+
 RECONNECT_SECONDS = 1.0
 
 log = structlog.get_logger()
@@ -42,6 +46,13 @@ Memory = OrderedDict[tuple[str, str, int], Endpoint]
 class _Known:
     listing: ModelListing
     until: float
+
+
+@dataclass
+class _LookUp:
+    task: asyncio.Task[ModelListing]
+    since: float
+    given_up: bool = False
 
 
 class Registry:
@@ -69,7 +80,7 @@ class Registry:
         self.opened = opened
         self._clock = clock
         self._known: dict[str, _Known] = {}
-        self._looking_up: dict[str, asyncio.Task[ModelListing]] = {}
+        self._looking_up: dict[str, _LookUp] = {}
         self._forgotten = 0
         self._project = versions.project
         self._loaded: Memory = OrderedDict() if memory is None else memory
@@ -77,21 +88,24 @@ class Registry:
         self._unloaded: set[str] = set()
 
     async def listing(self, model: str) -> ModelListing:
-        """Return versions and aliases of a model.
+        """Return versions and aliases of a model; those known last if the store is away or does not answer.
 
         Raises:
             ModelNotFound: the model has no version.
+            StoreUnavailable: the store is away, and nothing is known.
         """
         known = self._known.get(model)
         left = known.until - self._clock() if known else 0.0
         # One look-up at a time: behind a busy disk it takes long, and all who ask meanwhile want the same.
-        task = self._looking_up.get(model)
-        if task is None and left <= AHEAD_SECONDS:
-            task = self._begin_look_up(model)
+        look_up = self._looking_up.get(model)
+        if look_up is None and left <= AHEAD_SECONDS:
+            look_up = self._begin_look_up(model)
         if known and left > 0:
             return known.listing
-        assert task is not None
-        return await asyncio.shield(task)
+        assert look_up is not None
+        if known and not await self._is_in_time(model, look_up):
+            return known.listing
+        return await asyncio.shield(look_up.task)
 
     def at_hand(self, model: str, wanted: str | None) -> Endpoint | None:
         """Return what ``find`` would if nothing has to be looked up or loaded for it; costs microseconds."""
@@ -171,13 +185,14 @@ class Registry:
         return model in self._unloaded
 
     def forget(self, model: str | None) -> None:
-        """Believe nothing of ``model``, or of any model, until the store was asked again."""
+        """Believe nothing of ``model``, or of any model, until the store was asked again or is found to be away."""
         self._forgotten += 1
+        for name in list(self._known) if model is None else [model]:
+            if name in self._known:
+                self._known[name] = _Known(self._known[name].listing, -math.inf)
         if model is None:
-            self._known.clear()
             self._looking_up.clear()
         else:
-            self._known.pop(model, None)
             self._looking_up.pop(model, None)
 
     async def follow(self, queue: JobQueue) -> None:
@@ -189,10 +204,22 @@ class Registry:
             except QueueUnavailable:
                 await asyncio.sleep(RECONNECT_SECONDS)
 
-    def _begin_look_up(self, model: str) -> asyncio.Task[ModelListing]:
-        task = self._looking_up[model] = asyncio.create_task(self._look_up(model))
+    def _begin_look_up(self, model: str) -> _LookUp:
+        task = asyncio.create_task(self._look_up(model))
+        begun = self._looking_up[model] = _LookUp(task, self._clock())
         task.add_done_callback(lambda done: self._looked_up(model, done))
-        return task
+        return begun
+
+    async def _is_in_time(self, model: str, look_up: _LookUp) -> bool:
+        """Wait for a look-up as long as is reasonable; return whether it is done."""
+        left = look_up.since + PATIENCE_SECONDS - self._clock()
+        if left > 0:
+            await asyncio.wait({look_up.task}, timeout=left)
+        done = look_up.task.done()
+        if not done and not look_up.given_up:
+            look_up.given_up = True
+            log.warning("store_does_not_answer", project=self._project, model=model, seconds=PATIENCE_SECONDS)
+        return done
 
     async def _look_up(self, model: str) -> ModelListing:
         forgotten = self._forgotten
@@ -214,7 +241,8 @@ class Registry:
         return listing
 
     def _looked_up(self, model: str, done: asyncio.Task[ModelListing]) -> None:
-        if self._looking_up.get(model) is done:
+        begun = self._looking_up.get(model)
+        if begun is not None and begun.task is done:
             del self._looking_up[model]
         if not done.cancelled():
             done.exception()  # whoever waits has it; of a look-up ahead of time nobody does, and the next one tells
@@ -230,8 +258,9 @@ class Registry:
         endpoint = self.opened(loaded)
         seconds = round(time.perf_counter() - started, 3)
         log.info("model_loaded", project=self._project, model=key[0], version=key[1], seconds=seconds)
-        self._loaded[(self._project, *key)] = endpoint
-        self._evict()
+        if key[0] not in self._unloaded:  # else it answers those who have waited for it, and nobody after them
+            self._loaded[(self._project, *key)] = endpoint
+            self._evict()
         return endpoint
 
     def _loaded_or_not(self, key: Key, done: asyncio.Task[Endpoint]) -> None:

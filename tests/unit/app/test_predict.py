@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import io
+import re
 from typing import cast
 
 import httpx
@@ -275,6 +276,8 @@ async def test_predictions_are_counted_by_outcome(client: httpx.AsyncClient, pub
     await client.post("/v1/models/tiny/classify", json=BODY)
     await client.post("/v1/models/tiny/classify", json={})
     await client.post("/v1/models/other/classify", json=BODY)
+    for made_up in ("divine", "foretell"):
+        assert (await client.post(f"/v1/models/tiny/{made_up}", json=BODY)).status_code == 404
     text = (await client.get("/metrics")).text
     labels = (
         'lectern_prediction_seconds_count{model="tiny",outcome="%s",project="default",verb="classify",version="1"} 1.0'
@@ -282,6 +285,8 @@ async def test_predictions_are_counted_by_outcome(client: httpx.AsyncClient, pub
     assert labels % "ok" in text
     assert labels % "validation_failed" in text
     assert 'model="other"' not in text
+    assert not re.search("divine|foretell", text)
+    assert labels.replace("classify", "other").replace("1.0", "2.0") % "verb_not_found" in text
     assert 'lectern_model_load_seconds_count{model="tiny",outcome="ok",project="default"} 1.0' in text
     assert "lectern_models_loaded 1.0" in text
     assert 'route="/v1/models/{model}/{verb}"' in text

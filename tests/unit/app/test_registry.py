@@ -6,11 +6,13 @@ import asyncio
 import threading
 
 import pytest
+from structlog.testing import capture_logs
 
 from app.dependencies import Services
 from app.serving.registry import AHEAD_SECONDS, BELIEVED_SECONDS, LATE_SECONDS, Registry
+from app.serving.sessions import LoadedModel
 from models.artifacts.versions import ModelListing
-from models.contract.errors import ModelNotFound, StoreUnavailable, VersionNotFound
+from models.contract.errors import ModelNotFound, ModelUnloaded, StoreUnavailable, VersionNotFound
 from unit.app.publishing import Publisher
 
 
@@ -156,6 +158,78 @@ async def test_loaded_version_answers_while_the_store_is_away(
     assert await registry.find("tiny", None) is loaded
     with pytest.raises(StoreUnavailable):
         await registry.find("other", None)
+
+
+async def test_loaded_version_answers_when_redis_is_back_and_the_store_is_not(
+    registry: Registry, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That nothing may be believed without asking does not mean that nothing is known."""
+    publisher.publish()
+    loaded = await registry.find("tiny", None)
+
+    def away(_: str) -> None:
+        raise StoreUnavailable("It is away.")
+
+    monkeypatch.setattr(publisher.versions, "listing", away)
+    for changed in (None, "tiny"):
+        registry.forget(changed)
+        assert registry.at_hand("tiny", None) is None
+        assert await registry.find("tiny", None) is loaded
+
+
+async def test_loaded_version_answers_while_the_store_hangs(
+    registry: Registry, publisher: Publisher, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One look-up is waited for, for some time and by whoever asks first; what it finds in the end is believed."""
+    publisher.publish()
+    loaded = await registry.find("tiny", None)
+    free, listing = threading.Event(), publisher.versions.listing
+    looked: list[str] = []
+
+    def hanging(model: str) -> ModelListing:
+        looked.append(model)
+        free.wait(20)
+        return listing(model)
+
+    monkeypatch.setattr("app.serving.registry.PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(publisher.versions, "listing", hanging)
+    clock.seconds = 10
+    try:
+        with capture_logs() as told:
+            for _ in range(3):
+                assert await asyncio.wait_for(registry.find("tiny", None), 5) is loaded
+        assert [line["event"] for line in told] == ["store_does_not_answer"]
+        assert looked == ["tiny"]
+        publisher.publish(job="job_2")
+    finally:
+        free.set()
+    await asyncio.sleep(0.1)
+    assert await registry.resolve("tiny", None) == 2
+
+
+async def test_what_is_unloaded_while_it_loads_does_not_come_into_memory(
+    registry: Registry, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers those who have waited for it."""
+    publisher.publish()
+    loading, free, load = threading.Event(), threading.Event(), registry.load
+
+    def slow(model: str, number: int) -> LoadedModel:
+        loading.set()
+        free.wait(20)
+        return load(model, number)
+
+    monkeypatch.setattr(registry, "load", slow)
+    waits = asyncio.create_task(registry.find("tiny", None))
+    await asyncio.to_thread(loading.wait, 20)
+    registry.unload("tiny")
+    free.set()
+    assert (await waits).manifest.version == 1
+    assert registry.pending() == []
+    with pytest.raises(ModelUnloaded):
+        await registry.find("tiny", None)
+    registry.allow("tiny")
+    assert await registry.find("tiny", None) is registry.at_hand("tiny", None)
 
 
 async def test_first_to_ask_may_leave(registry: Registry, publisher: Publisher) -> None:
