@@ -67,7 +67,9 @@ class Services:
     metrics: Metrics
     runtimes: Mapping[str, Runtime]
     executor: ThreadPoolExecutor
-    """Threads that compute."""
+    """Threads in which requests are read, codecs think and answers are written; no run of a part keeps them."""
+    computing: ThreadPoolExecutor
+    """Threads in which parts run."""
     waiting: ThreadPoolExecutor
     """Threads that wait while another process computes."""
     draining: asyncio.Event

@@ -30,7 +30,7 @@ from app.serving.runs import Outputs
 from app.serving.tickets import ClientLeft, Ticket
 from app.shedding import Shedding, plain, refusal
 from app.telemetry import RequestTelemetry
-from models.contract.errors import LecternError, Overloaded
+from models.contract.errors import Draining, LecternError, Overloaded
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -204,11 +204,25 @@ class Exchange:
         if isinstance(result, Exception):
             self._fail(result)
             return
+        arguments = self._endpoint, asked, result, self._headers, self._ticket
+        if inference.is_long(result):
+            writing = self._connection.loop.run_in_executor(self._services.executor, inference.written, *arguments)
+            writing.add_done_callback(self._written)
+            return
         try:
-            content, extra = inference.written(self._endpoint, asked, result, self._headers, self._ticket)
+            content, extra = inference.written(*arguments)
         except Exception as error:  # noqa: BLE001 - told apart there
             self._fail(error)
         else:
+            self._answer(200, "ok", extra, content)
+
+    def _written(self, done: asyncio.Future[tuple[bytes, list[tuple[bytes, bytes]]]]) -> None:
+        if done.cancelled():
+            self._fail(Draining("The gateway is shutting down."))
+        elif (error := done.exception()) is not None:
+            self._fail(error if isinstance(error, Exception) else RuntimeError(error))
+        else:
+            content, extra = done.result()
             self._answer(200, "ok", extra, content)
 
     def _fail(self, error: Exception) -> None:

@@ -147,7 +147,8 @@ def _shared(settings: GatewaySettings, merging: Merging | None) -> Shared:
         readings=Readings(settings),
         metrics=Metrics(merging),
         runtimes={"onnx": OnnxRuntime(), "torchscript": TorchScriptRuntime(settings.torchscript_limit_seconds)},
-        executor=ThreadPoolExecutor(settings.threads(), thread_name_prefix="inference"),
+        executor=ThreadPoolExecutor(settings.threads(), thread_name_prefix="requests"),
+        computing=ThreadPoolExecutor(settings.threads(), thread_name_prefix="inference"),
         waiting=ThreadPoolExecutor(settings.threads(), thread_name_prefix="waiting"),
         draining=asyncio.Event(),
     )
@@ -167,7 +168,7 @@ async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
         services.draining.set()
         await ended(following)
         await projects.stop()
-        for threads in (services.executor, services.waiting):
+        for threads in (services.executor, services.computing, services.waiting):
             threads.shutdown(wait=False, cancel_futures=True)
         for runtime in services.runtimes.values():
             await to_thread.run_sync(runtime.close)

@@ -42,6 +42,7 @@ class Shared:
     metrics: Metrics
     runtimes: Mapping[str, Runtime]
     executor: ThreadPoolExecutor
+    computing: ThreadPoolExecutor
     waiting: ThreadPoolExecutor
     draining: asyncio.Event
     memory: Memory = field(default_factory=OrderedDict[tuple[str, str, int], Endpoint])
@@ -110,6 +111,7 @@ class Projects:
             metrics=shared.metrics,
             runtimes=shared.runtimes,
             executor=shared.executor,
+            computing=shared.computing,
             waiting=shared.waiting,
             draining=shared.draining,
         )
@@ -133,7 +135,7 @@ class Projects:
             tensor_elements=settings.tensor_limit_elements,
         )
         meters = shared.metrics.serving.of(project, loaded.manifest.model, loaded.manifest.version)
-        return Endpoint(loaded, limits, shared.executor if loaded.in_process else shared.waiting, meters)
+        return Endpoint(loaded, limits, shared.computing if loaded.in_process else shared.waiting, meters)
 
 
 async def ended(task: asyncio.Task[None]) -> None:

@@ -28,7 +28,13 @@ from app.serving.oip import answers, requests
 from app.serving.runs import Outputs
 from app.serving.streaming import Events
 from app.serving.tickets import ClientLeft, Ticket
-from models.contract.errors import LecternError, MalformedBody, NotAcceptable, UnsupportedMedia, ValidationFailed
+from models.contract.errors import (
+    LecternError,
+    MalformedBody,
+    NotAcceptable,
+    UnsupportedMedia,
+    ValidationFailed,
+)
 from models.contract.task import Picture, Prediction, Verb
 
 JSON = b"application/json"
@@ -36,6 +42,9 @@ OCTETS = b"application/octet-stream"
 JSON_LENGTH = openapi.JSON_LENGTH.lower().encode()
 PARSED_INLINE_BYTES = 2**18
 """Larger bodies are made into arrays in a thread."""
+
+WRITTEN_INLINE_BYTES = 2**16
+"""Tensors with more bytes are written in a thread: as JSON they become four times as many, in a millisecond."""
 
 WRITTEN_SECONDS = 0.005
 """How long an answer is written at a time."""
@@ -131,9 +140,14 @@ async def _infer(
         asked = read(endpoint, headers, body, ticket)
     else:
         loop = asyncio.get_running_loop()
-        asked = await loop.run_in_executor(serving.executor, read, endpoint, headers, body, ticket)
+        reading = loop.run_in_executor(serving.executor, read, endpoint, headers, body, ticket)
+        asked = await endpoint.in_time(reading, ticket)
     outputs = await endpoint.run_checked(asked.part, asked.arrays, ticket)
-    return written(endpoint, asked, outputs, headers, ticket)
+    if not is_long(outputs):
+        return written(endpoint, asked, outputs, headers, ticket)
+    loop = asyncio.get_running_loop()
+    writing = loop.run_in_executor(serving.executor, written, endpoint, asked, outputs, headers, ticket)
+    return await endpoint.in_time(writing, ticket)
 
 
 def read(endpoint: Endpoint, headers: bodies.Headers, body: bytes, ticket: Ticket) -> requests.Asked:
@@ -147,11 +161,16 @@ def read(endpoint: Endpoint, headers: bodies.Headers, body: bytes, ticket: Ticke
     if given is not None and not (given.isdigit() and len(given) <= bodies.LONGEST_LENGTH):
         raise MalformedBody("Inference-Header-Content-Length is not a number.")
     json_bytes = None if given is None else int(given)
-    asked = endpoint.reader.read(body, json_bytes)
+    asked = endpoint.reader.read(body, json_bytes, ticket.begun)
     ticket.priority = asked.priority
     if asked.deadline is not None:
         ticket.deadline = asked.deadline
     return asked
+
+
+def is_long(outputs: Outputs) -> bool:
+    """Return whether writing the answer takes so long that it is a thread's work."""
+    return any(array.nbytes > WRITTEN_INLINE_BYTES for array in outputs.values())
 
 
 def written(
@@ -182,7 +201,8 @@ async def _predict(
     if len(body) <= PARSED_INLINE_BYTES:
         asked = _read(verb, given, body)
     else:
-        asked = await asyncio.get_running_loop().run_in_executor(serving.executor, _read, verb, given, body)
+        reading = asyncio.get_running_loop().run_in_executor(serving.executor, _read, verb, given, body)
+        asked = await endpoint.in_time(reading, ticket)
     if verb.stream and verb.stream.wanted(asked):
         if picture:
             raise ValidationFailed.at("/stream", "is answered as events, which no picture is; leave out one of the two")
@@ -197,7 +217,8 @@ async def _predict(
     if picture:
         loop = asyncio.get_running_loop()
         draw = picture.further.get(form, picture.draw)
-        content = await loop.run_in_executor(serving.executor, draw, served, asked, predictions)
+        drawing = loop.run_in_executor(serving.executor, draw, served, asked, predictions)
+        content = await endpoint.in_time(drawing, ticket)
         return content, [*_extras(endpoint, headers, ticket), (b"content-type", form.encode())]
     content = await _predicted(endpoint, predictions)
     return content, [*_extras(endpoint, headers, ticket), (b"content-type", JSON)]

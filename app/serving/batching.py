@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from functools import partial
 
@@ -37,6 +37,9 @@ need are still in the processor's caches, and none of them waits for those that 
 
 INLINE_TURN_SECONDS = 0.025
 """How long joint runs follow one another on the event loop before it sees to its connections again."""
+
+PIECES = 2
+"""So many pieces of one large request wait for each run that can go on: the next is there when one is done."""
 
 TOO_MANY = "Too many requests wait for this model; try again in a moment."
 
@@ -98,9 +101,9 @@ class Batcher:
         if self.is_one_run(arrays):
             return (await self._awaited([arrays], ticket))[0]
         rows, most = len(arrays[self._names[0]]), self._limits.batch_size
-        pieces = [
+        pieces = (
             {name: array[start : start + most] for name, array in arrays.items()} for start in range(0, rows, most)
-        ]
+        )
         found = await self._awaited(pieces, ticket)
         return {name: np.concatenate([outputs[name] for outputs in found]) for name in found[0]}
 
@@ -108,22 +111,20 @@ class Batcher:
         """Return whether ``arrays`` can be submitted as they are."""
         return not self._joins or len(arrays[self._names[0]]) <= self._limits.batch_size
 
-    def submit(self, arrays: Arrays, ticket: Ticket, done: Done) -> Item:
+    def submit(self, arrays: Arrays, ticket: Ticket, done: Done, *, admitted: bool = False) -> Item:
         """Let a run wait for its turn, or compute it at once; its rows must not be more than one run takes.
 
-        ``done`` may be called before this returns.
+        ``done`` may be called before this returns. What is ``admitted`` is taken however much waits.
 
         Raises:
             Overloaded: too much waits already.
             DeadlineExceeded: the deadline has passed already.
         """
-        if self.full:
+        if self.full and not admitted:
             raise too_many(self._observer)
         now = time.perf_counter()
         if ticket.deadline is not None and ticket.deadline <= now:
-            self._observer.rejected("deadline_exceeded")
-            self._observer.overran(now - ticket.deadline)
-            raise _too_late()
+            raise too_late(self._observer, ticket.deadline)
         item = Item(arrays, len(arrays[self._names[0]]), ticket, done, now)
         first = not self._brought
         self._brought += 1
@@ -150,23 +151,37 @@ class Batcher:
         """Compute here and now."""
         self._finish(batch, self._compute(batch, batch.items, None))
 
-    async def _awaited(self, pieces: Sequence[Arrays], ticket: Ticket) -> list[Outputs]:
-        """Submit runs and return what came of each; whoever is cancelled wants none of them any more."""
-        items: list[Item] = []
-        futures: list[asyncio.Future[Outputs]] = []
+    async def _awaited(self, pieces: Iterable[Arrays], ticket: Ticket) -> list[Outputs]:
+        """Return what came of each run, a few of which wait at a time, so that others have their turn between them.
+
+        A request that has begun is not refused half-way; whoever is cancelled wants none of its runs any more.
+        """
+        most = 1 if self._inline else PIECES * self._limits.concurrency
+        found: list[Outputs] = []
+        waiting: deque[tuple[Item, asyncio.Future[Outputs]]] = deque()
         try:
             for arrays in pieces:
+                if len(waiting) == most:
+                    found.append(await self._first(waiting))
                 future: asyncio.Future[Outputs] = self._loop.create_future()
-                futures.append(future)
-                items.append(self.submit(arrays, ticket, partial(_resolve, future)))
-            if len(futures) == 1:
-                return [await futures[0]]
-            return await asyncio.gather(*futures)
+                admitted = bool(found or waiting)
+                waiting.append((self.submit(arrays, ticket, partial(_resolve, future), admitted=admitted), future))
+            while len(waiting) > 1:
+                found.append(await self._first(waiting))
+            return [*found, await waiting[0][1]]
         finally:
-            for future in futures:
-                future.cancel()
-            for item in items:
+            for item, future in waiting:
+                if not future.cancel() and not future.cancelled():
+                    future.exception()  # looked at, lest asyncio complains
                 self._withdraw(item)
+
+    async def _first(self, waiting: deque[tuple[Item, asyncio.Future[Outputs]]]) -> Outputs:
+        """Return what came of the run that was submitted first."""
+        outputs = await waiting[0][1]
+        waiting.popleft()
+        if self._inline:
+            await asyncio.sleep(0)  # it may have been computed when it was submitted, and so may the next
+        return outputs
 
     def _bucket(self, arrays: Arrays) -> Hashable:
         if not self._joins:
@@ -317,13 +332,10 @@ class Batcher:
 
     def _expire(self, item: Item) -> None:
         """Answer that it took too long; a run that nobody waits for any more is interrupted."""
-        if item.settled:
+        if item.settled or item.ticket.deadline is None:
             return
-        self._observer.rejected("deadline_exceeded")
-        if item.ticket.deadline is not None:
-            self._observer.overran(time.perf_counter() - item.ticket.deadline)
         self._leaves(item)
-        self._settle(item, _too_late())
+        self._settle(item, too_late(self._observer, item.ticket.deadline))
         if item.batch is not None and all(other.settled for other in item.batch.items):
             item.batch.halt()
 
@@ -362,6 +374,13 @@ def _divided(items: Sequence[Item], outputs: Outputs) -> Iterator[Outputs]:
     for item in items:
         yield {name: array[start : start + item.rows] for name, array in outputs.items()}
         start += item.rows
+
+
+def too_late(observer: Observer, deadline: float) -> DeadlineExceeded:
+    """Return the error for a request whose deadline has passed, and let ``observer`` know."""
+    observer.rejected("deadline_exceeded")
+    observer.overran(time.perf_counter() - deadline)
+    return _too_late()
 
 
 def _too_late() -> DeadlineExceeded:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from concurrent.futures import Executor
 from functools import partial
+from typing import TypeVar
 
-from app.serving.batching import Batcher, too_many
+from app.serving.batching import Batcher, too_late, too_many
 from app.serving.oip.requests import Reader
 from app.serving.runs import Done, Limits, Outputs
 from app.serving.sessions import LoadedModel
@@ -16,6 +18,8 @@ from app.serving.tensors import check_arrays
 from app.serving.tickets import Ticket
 from models.contract.manifest import Manifest
 from models.contract.task import Arrays
+
+T = TypeVar("T")
 
 FULL_RUNS = 4
 """So many runs' worth of requests may be on their way however long they take."""
@@ -29,7 +33,8 @@ class Endpoint:
         self.loaded = loaded
         self.limits = limits
         self.meters = meters
-        self._under_way: dict[Ticket, float] = {}
+        self._under_way: dict[Ticket, None] = {}
+        """Oldest first."""
         self.reader = Reader(loaded, limits.tensor_elements)
         self._split: set[asyncio.Task[Outputs]] = set()
         self.statistics = Statistics(meters)
@@ -80,11 +85,12 @@ class Endpoint:
 
     def begin(self, ticket: Ticket) -> None:
         """Learn that the body of a request is read."""
-        self._under_way[ticket] = time.perf_counter()
+        ticket.begun = time.perf_counter()
+        self._under_way[ticket] = None
 
     def _is_slow(self) -> bool:
         longest = self.limits.queue_wait_seconds
-        return bool(longest) and time.perf_counter() - next(iter(self._under_way.values())) > longest
+        return bool(longest) and time.perf_counter() - next(iter(self._under_way)).begun > longest
 
     def answered(self, ticket: Ticket | None, verb: str, outcome: str, seconds: float, count: int = 1) -> None:
         """Learn that requests were answered after ``seconds`` each; they have no ticket if they were not taken."""
@@ -114,6 +120,23 @@ class Endpoint:
         if not task.cancelled():
             error = task.exception()
             done(error if isinstance(error, Exception) else task.result())
+
+    async def in_time(self, work: Awaitable[T], ticket: Ticket) -> T:
+        """Return what comes of work for a request, such as in a thread that it may have to wait for.
+
+        Raises:
+            DeadlineExceeded: the deadline of the ticket passed first; the work is cancelled if it has not begun.
+        """
+        if ticket.deadline is None:
+            return await work
+        limit = asyncio.timeout(ticket.deadline - time.perf_counter())
+        try:
+            async with limit:
+                return await work
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise too_late(self.statistics, ticket.deadline) from error
 
     async def run(self, part: str, arrays: Arrays, ticket: Ticket) -> Outputs:
         """Return the outputs of one run of ``part``; arrays that do not fit never join those of others.

@@ -72,7 +72,7 @@ async def predict(
     outputs: Arrays | None = None
     try:
         while True:
-            step = await loop.run_in_executor(executor, advance, codec, outputs)
+            step = await endpoint.in_time(loop.run_in_executor(executor, advance, codec, outputs), ticket)
             if not isinstance(step, Call):
                 return step
             if ticket.left():

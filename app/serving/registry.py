@@ -33,6 +33,9 @@ it, what does not need it must not wait for it."""
 PATIENCE_SECONDS = 2.0
 """How long a look-up is waited for where something is known already; a store that takes longer counts as away."""
 
+SILENCE_SECONDS = 10.0
+"""How long a look-up is waited for where nothing is known."""
+
 RECONNECT_SECONDS = 1.0
 
 log = structlog.get_logger()
@@ -92,7 +95,7 @@ class Registry:
 
         Raises:
             ModelNotFound: the model has no version.
-            StoreUnavailable: the store is away, and nothing is known.
+            StoreUnavailable: the store is away or does not answer, and nothing is known.
         """
         known = self._known.get(model)
         left = known.until - self._clock() if known else 0.0
@@ -105,7 +108,7 @@ class Registry:
         assert look_up is not None
         if known and not await self._is_in_time(model, look_up):
             return known.listing
-        return await asyncio.shield(look_up.task)
+        return await _told(look_up.task)
 
     def at_hand(self, model: str, wanted: str | None) -> Endpoint | None:
         """Return what ``find`` would if nothing has to be looked up or loaded for it; costs microseconds."""
@@ -148,7 +151,8 @@ class Registry:
         try:
             return (await self.listing(model)).resolve(model, wanted)
         except VersionNotFound:
-            return (await self._look_up(model)).resolve(model, wanted)
+            # Afresh: a look-up under way may have begun before the version was published.
+            return (await _told(asyncio.create_task(self._look_up(model)))).resolve(model, wanted)
 
     async def loaded(self, model: str, number: int) -> Endpoint:
         """Return a version, loading it once however many ask at the same time."""
@@ -276,3 +280,12 @@ class Registry:
         ):
             (project, model, number), _ = self._loaded.popitem(last=False)
             log.info("model_evicted", project=project, model=model, version=number)
+
+
+async def _told(look_up: asyncio.Task[ModelListing]) -> ModelListing:
+    """Return what a look-up finds, if the store answers at all; it goes on if nobody waits for it."""
+    try:
+        return await asyncio.wait_for(asyncio.shield(look_up), SILENCE_SECONDS)
+    except TimeoutError as error:
+        look_up.add_done_callback(lambda done: done.cancelled() or done.exception())  # looked at, whatever it is
+        raise StoreUnavailable(f"The artifact store has not answered for {SILENCE_SECONDS:g} s.") from error

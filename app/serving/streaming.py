@@ -78,7 +78,7 @@ async def _events(endpoint: Endpoint, codec: StreamCodec, ticket: Ticket, execut
     outputs: Arrays | None = None
     try:
         while True:
-            step = await loop.run_in_executor(executor, inference.advance, codec, outputs)
+            step = await endpoint.in_time(loop.run_in_executor(executor, inference.advance, codec, outputs), ticket)
             if ticket.left():
                 raise ClientLeft
             match step:

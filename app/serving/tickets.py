@@ -24,13 +24,15 @@ class Ticket:
 
     Attributes:
         priority: from 1, which goes first, to 3.
-        deadline: moment of the loop's clock after which no answer is wanted; None is never.
+        begun: when its body was whole, by ``time.perf_counter``; its own timeout counts from there.
+        deadline: moment of the same clock after which no answer is wanted; None is never.
         left: tells whether the client has gone; asked when the request had to wait.
         queue_seconds: how long its runs waited.
         infer_seconds: how long the graphs computed for it.
     """
 
     priority: int = DEFAULT_PRIORITY
+    begun: float = 0.0
     deadline: float | None = None
     left: Callable[[], bool] = _nobody_left
     queue_seconds: float = 0.0

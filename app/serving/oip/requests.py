@@ -7,7 +7,6 @@ inputs, and a header says where the JSON ends.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -113,14 +112,13 @@ class Reader:
         taken = (tensor for part in self._parts.values() for tensor in part.inputs.values())
         self._takes_floats = all(tensor.dtype.startswith("float") for tensor in taken)
 
-    def read(self, body: bytes, json_bytes: int | None) -> Asked:
-        """Return what a body asks for; ``json_bytes`` of it are the JSON object if tensors follow it.
+    def read(self, body: bytes, json_bytes: int | None, started: float) -> Asked:
+        """Return what a body that was whole at ``started`` asks for; ``json_bytes`` are JSON if tensors follow.
 
         Raises:
             MalformedBody: the body is not JSON, or ends before the JSON or a tensor does.
             ValidationFailed: it asks for what the model does not take or give; says what.
         """
-        started = time.perf_counter()
         if json_bytes is None:
             split = numbers.split(body) if self._takes_floats else None
             asked = None if split is None else self._read_list(*split, started)

@@ -79,9 +79,9 @@ def hold(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
     """Let every run wait; whenever it would be the turn of a queue, the list gets what lets it go on."""
     submit, dispatch, held = Batcher.submit, Batcher._dispatch, list[Callable[[], None]]()
 
-    def waiting(batcher: Batcher, arrays: Arrays, ticket: Ticket, done: Done) -> Item:
+    def waiting(batcher: Batcher, arrays: Arrays, ticket: Ticket, done: Done, *, admitted: bool = False) -> Item:
         batcher._alone = False
-        return submit(batcher, arrays, ticket, done)
+        return submit(batcher, arrays, ticket, done, admitted=admitted)
 
     monkeypatch.setattr(Batcher, "submit", waiting)
     monkeypatch.setattr(Batcher, "_dispatch", lambda batcher: held.append(partial(dispatch, batcher)))

@@ -104,17 +104,17 @@ def test_what_is_kept_of_a_request_is_not_its_values() -> None:
     """Those that come in the same words have values of their own, and are refused for their own."""
     asked = reader()
     for pixels in ([1.0, 2.0], [3.0, 4.5], [0.0, -1.0]):
-        found = asked.read(asking(str(pixels)), None)
+        found = asked.read(asking(str(pixels)), None, 0.0)
         assert (found.part, found.id, found.arrays["images"].tolist()) == ("classifier", PADDING, [pixels])
     with pytest.raises(ValidationFailed, match="/inputs/0/data: has the shape"):
-        asked.read(asking("[1, 2, 3]"), None)
+        asked.read(asking("[1, 2, 3]"), None, 0.0)
     with pytest.raises(ValidationFailed, match="too large for float32"):
-        asked.read(asking("[1, 1e39]"), None)
+        asked.read(asking("[1, 1e39]"), None, 0.0)
     with pytest.raises(ValidationFailed, match="must be a list"):
-        asked.read(asking("null"), None)
+        asked.read(asking("null"), None, 0.0)
     with pytest.raises(ValidationFailed, match="must be a list"):
-        asked.read(asking("null"), len(asking("null")))
-    assert asked.read(asking("[[1, 2]]"), None).arrays["images"].tolist() == [[1, 2]]
+        asked.read(asking("null"), len(asking("null")), 0.0)
+    assert asked.read(asking("[[1, 2]]"), None, 0.0).arrays["images"].tolist() == [[1, 2]]
 
 
 @pytest.mark.parametrize("again", [1, 2])
@@ -123,6 +123,6 @@ def test_a_wrong_request_is_refused_each_time(again: int) -> None:
     asked = reader()
     for _ in range(again):
         with pytest.raises(ValidationFailed, match="axis 1"):
-            asked.read(asking("[1, 2]", "[1, 3]"), None)
+            asked.read(asking("[1, 2]", "[1, 3]"), None, 0.0)
         with pytest.raises(ValidationFailed, match="comes beside"):
-            asked.read(asking("[1, 2]", more=', "parameters": {"binary_data_size": 8}'), None)
+            asked.read(asking("[1, 2]", more=', "parameters": {"binary_data_size": 8}'), None, 0.0)

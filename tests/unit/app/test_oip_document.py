@@ -113,7 +113,7 @@ def test_requests_that_are_changed_are_right_at_first(document: jsonschema_rs.Va
 def problem(loaded: sessions.LoadedModel, text: str) -> str | None:
     """Return what the parser finds wrong."""
     try:
-        requests.Reader(loaded, MOST_ELEMENTS).read(text.encode(), None)
+        requests.Reader(loaded, MOST_ELEMENTS).read(text.encode(), None, 0.0)
     except (MalformedBody, ValidationFailed) as error:
         return error.detail
     return None

@@ -207,6 +207,24 @@ async def test_loaded_version_answers_while_the_store_hangs(
     assert await registry.resolve("tiny", None) == 2
 
 
+async def test_what_nobody_knows_of_a_store_that_hangs_is_said_in_time(
+    registry: Registry, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model, or a version of one that is known."""
+    publisher.publish()
+    await registry.find("tiny", None)
+    free = threading.Event()
+    monkeypatch.setattr("app.serving.registry.SILENCE_SECONDS", 0.05)
+    monkeypatch.setattr(publisher.versions, "listing", lambda _: free.wait(20))
+    try:
+        for model, version in (("other", None), ("tiny", "2")):
+            with pytest.raises(StoreUnavailable, match="has not answered"):
+                await asyncio.wait_for(registry.find(model, version), 5)
+    finally:
+        free.set()
+        await asyncio.sleep(0.05)
+
+
 async def test_what_is_unloaded_while_it_loads_does_not_come_into_memory(
     registry: Registry, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
