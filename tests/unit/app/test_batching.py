@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -17,113 +13,13 @@ from hypothesis import strategies as st
 
 from app.serving import batching
 from app.serving.batching import Batcher, is_joint
-from app.serving.runs import Limits, Timing
-from app.serving.runtimes.runtime import Halt, Halted, Refused
+from app.serving.runs import Limits
+from app.serving.runtimes.runtime import Halt
 from app.serving.tickets import ClientLeft, Ticket
 from models.contract.errors import DeadlineExceeded, Overloaded, RuntimeUnavailable, ValidationFailed
 from models.contract.task import Array, Arrays
 from models.contract.tensors import PartSignature, TensorSignature
-
-SIGNATURE = PartSignature(
-    inputs=(TensorSignature(name="values", shape=("batch", "time")),),
-    outputs=(TensorSignature(name="sums", shape=("batch",)),),
-)
-DEAR, CHEAP = 1.0, 0.0
-"""Seconds of one row, as measured when a part was loaded: in a thread, or on the event loop."""
-
-
-@dataclass
-class Sums:
-    """A part that adds up each row, refuses negative values, and can be held up."""
-
-    runs: list[int] = field(default_factory=list)
-    free: threading.Event = field(default_factory=threading.Event)
-    begun: threading.Event = field(default_factory=threading.Event)
-
-    def run(self, arrays: Arrays, halt: Halt | None = None) -> dict[str, Array]:
-        stopped = threading.Event()
-        if halt is not None:
-
-            def stop() -> None:
-                stopped.set()
-                self.free.set()
-
-            halt.arm(stop)
-        self.begun.set()
-        assert self.free.wait(10)
-        if stopped.is_set():
-            raise Halted
-        values = arrays["values"]
-        if (values < 0).any():
-            raise Refused("negative")
-        self.runs.append(len(values))
-        return {"sums": values.sum(axis=1)}
-
-
-@dataclass
-class Seen:
-    """What an observer was told."""
-
-    timings: list[Timing] = field(default_factory=list)
-    reasons: list[str] = field(default_factory=list)
-    overruns: list[float] = field(default_factory=list)
-
-    def ran(self, timing: Timing) -> None:
-        self.timings.append(timing)
-
-    def rejected(self, reason: str) -> None:
-        self.reasons.append(reason)
-
-    def overran(self, seconds: float) -> None:
-        self.overruns.append(seconds)
-
-
-@pytest.fixture
-def part() -> Sums:
-    """Return a part that runs at once."""
-    part = Sums()
-    part.free.set()
-    return part
-
-
-@pytest.fixture
-def seen() -> Seen:
-    """Return an observer that has seen nothing."""
-    return Seen()
-
-
-@pytest.fixture
-def threads() -> Iterator[ThreadPoolExecutor]:
-    """Return threads to run in."""
-    with ThreadPoolExecutor(2) as threads:
-        yield threads
-
-
-Make = Callable[..., Batcher]
-
-
-@pytest.fixture
-def make(part: Sums, seen: Seen, threads: ThreadPoolExecutor) -> Make:
-    """Return what makes a queue before the part; fields of its limits by name."""
-
-    def make(cost: float = DEAR, **limits: float) -> Batcher:
-        return Batcher(part, SIGNATURE, Limits(**limits), threads, seen, cost)  # type: ignore[arg-type]
-
-    return make
-
-
-def rows(*values: float, length: int = 2) -> Mapping[str, Array]:
-    """Return one row per value, of ``length`` equal values."""
-    return {"values": np.repeat(np.array(values, np.float32)[:, None], length, axis=1)}
-
-
-async def held(batcher: Batcher, part: Sums) -> asyncio.Task[dict[str, Array]]:
-    """Occupy the part with one run; what is sent meanwhile waits."""
-    part.free.clear()
-    part.begun.clear()
-    task = asyncio.create_task(batcher.run(rows(100), Ticket()))
-    await asyncio.to_thread(part.begun.wait)
-    return task
+from unit.app.batchers import CHEAP, DEAR, SIGNATURE, Make, Seen, Sums, held, rows
 
 
 @pytest.mark.parametrize("cost", [DEAR, CHEAP])
@@ -219,67 +115,6 @@ async def test_a_full_queue_refuses(make: Make, part: Sums, seen: Seen) -> None:
     part.free.set()
     await asyncio.gather(first, waiting[1])
     assert (batcher.full, batcher.pending, seen.reasons) == (False, 0, ["overloaded"])
-
-
-async def test_a_request_larger_than_the_queue_is_computed_in_several_runs(make: Make, part: Sums, seen: Seen) -> None:
-    """And whoever asks for little meanwhile does not wait for all of them."""
-    batcher = make(queue_size=4, batch_size=2)
-    first = await held(batcher, part)
-    large = asyncio.create_task(batcher.run(rows(*range(100)), Ticket()))
-    await asyncio.sleep(0.01)
-    assert batcher.pending < 4
-    small = asyncio.create_task(batcher.run(rows(7), Ticket()))
-    small.add_done_callback(lambda _: computed.append(len(part.runs)))
-    computed: list[int] = []
-    await asyncio.sleep(0.01)
-    part.free.set()
-    assert (await large)["sums"].tolist() == [2 * value for value in range(100)]
-    await asyncio.gather(first, small)
-    assert (sum(part.runs), seen.reasons) == (102, [])
-    assert computed[0] < 10
-
-
-async def test_a_request_that_has_begun_is_not_refused_half_way(make: Make, part: Sums) -> None:
-    """Whoever comes while it is computed, and the queue is full, is."""
-    batcher = make(queue_size=3, batch_size=1)
-    first = await held(batcher, part)
-    large = asyncio.create_task(batcher.run(rows(*range(9)), Ticket()))
-    await asyncio.sleep(0.01)
-    other = asyncio.create_task(batcher.run(rows(1), Ticket()))
-    await asyncio.sleep(0.01)
-    with pytest.raises(Overloaded):
-        await batcher.run(rows(1), Ticket())
-    part.free.set()
-    await asyncio.gather(first, other)
-    assert (await large)["sums"].tolist() == [2 * value for value in range(9)]
-
-
-async def test_a_large_request_of_a_cheap_part_leaves_the_event_loop_to_others(make: Make) -> None:
-    """Between two of its runs."""
-    batcher, turns = make(CHEAP, batch_size=2), 0
-    large = asyncio.create_task(batcher.run(rows(*range(100)), Ticket()))
-    while not large.done():
-        await asyncio.sleep(0)
-        turns += 1
-    assert (await large)["sums"].tolist() == [2 * value for value in range(100)]
-    assert turns >= 50
-
-
-async def test_of_a_large_request_whose_deadline_passes_nothing_is_left(make: Make, part: Sums) -> None:
-    """No run in the queue, and no exception that nobody has looked at."""
-    complaints: list[object] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
-    batcher = make(batch_size=1)
-    first = await held(batcher, part)
-    with pytest.raises(DeadlineExceeded):
-        await batcher.run(rows(*range(9)), Ticket(deadline=time.perf_counter() + 0.02))
-    assert batcher.pending == 0
-    part.free.set()
-    await first
-    assert part.runs == [1]
-    gc.collect()
-    await asyncio.sleep(0)
-    assert complaints == []
 
 
 async def test_a_deadline_ends_waiting_and_running(make: Make, part: Sums, seen: Seen) -> None:
