@@ -20,6 +20,11 @@ TARGET = re.compile(r"^(?P<name>[a-z][a-z-]*):(?P<rest>.*)$", re.MULTILINE)
 VARIABLE = re.compile(r"\bLECTERN_[A-Z0-9_]*[A-Z0-9]\b")
 LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 CODE_BLOCK = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"^(?:\$ |    (?=(?:make|pre-commit|lectern|\S+/lectern) ))(.*(?:(?<=\\)\n.*)*)", re.MULTILINE)
+"""What a page has its readers type: after a prompt, or indented in a page without one, as far as its lines go on."""
+
+QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+NOT_FOR_EVERY_SHELL = re.compile(r"[\[\]*?]|(?:^|\s)#")
 INTERNAL = 500
 OWN_DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
@@ -107,3 +112,10 @@ def test_relative_links_lead_somewhere(document: Path) -> None:
     text = CODE_BLOCK.sub("", document.read_text(encoding="utf-8"))
     targets = [match["target"].partition("#")[0] for match in LINK.finditer(text) if ":" not in match["target"]]
     assert [target for target in targets if target and not (document.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("document", OWN_DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_commands_mean_the_same_to_every_shell(document: Path) -> None:
+    """The shell zsh refuses a pattern that names no file, and passes on a comment as arguments."""
+    commands = COMMAND.findall(document.read_text(encoding="utf-8"))
+    assert [command for command in commands if NOT_FOR_EVERY_SHELL.search(QUOTED.sub("", command))] == []
