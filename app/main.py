@@ -32,7 +32,7 @@ from app.limits import BodyLimit, BodyLimits
 from app.listening import url_of
 from app.projects import Projects, Shared, ended
 from app.reading import Readings
-from app.routes import datasets, families, health, inference, jobs, models, oip
+from app.routes import datasets, documentation, families, health, inference, jobs, models, oip
 from app.serving.runtimes.onnx import OnnxRuntime
 from app.serving.runtimes.torchscript import TorchScriptRuntime
 from app.settings import GatewaySettings
@@ -91,6 +91,7 @@ def create_app(settings: GatewaySettings, merging: Merging | None = None) -> Fas
         description=DESCRIPTION,
         lifespan=_lifespan,
         redirect_slashes=False,
+        docs_url=None,
         redoc_url=None,
     )
     app.state.projects, app.state.services, app.state.keyring = projects, projects.own, keyring
@@ -110,6 +111,7 @@ def create_app(settings: GatewaySettings, merging: Merging | None = None) -> Fas
     app.router.routes[:0] = inference.routes
     for module in (oip, jobs, models, datasets, families, health):
         app.include_router(module.router)
+    app.router.routes += documentation.routes
     problems.install(app)
     openapi.install(app, shared.catalog)
     return app

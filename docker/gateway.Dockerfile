@@ -22,13 +22,15 @@ COPY app app
 COPY models models
 COPY workers workers
 # Left out of the image: pip, other people's tests and C++ sources, the C library that onnxruntime's Python module holds
-# a second time, what tokenizers would download vocabularies with, and the bytecode of what a gateway does not load.
+# a second time, what tokenizers would download vocabularies with, a page of documentation that is not shown, and the
+# bytecode of what a gateway does not load.
 # Together that is a third of it.
 RUN pip install --quiet --no-cache-dir --no-compile --no-deps . \
     && pip uninstall --quiet --yes huggingface-hub hf-xet fsspec filelock httpx2 httpcore2 truststore tqdm pip setuptools \
     && find /opt/lectern -type d -name tests -prune -exec rm -r {} + \
     && find /opt/lectern -name 'simdjson.*' -type f -delete \
     && rm /opt/lectern/lib/python3.*/site-packages/onnxruntime/capi/libonnxruntime.so.* \
+        /opt/lectern/lib/python3.*/site-packages/fastapi_offline/static/redoc.standalone.js \
     && python -m compileall -q /opt/lectern/lib/python3.*/site-packages/app /opt/lectern/lib/python3.*/site-packages/models \
     && python -P -c "import app.cli.main, app.main, onnxruntime, rich.table, simdjson, tokenizers, uvicorn, uvloop, \
 uvicorn.lifespan.on, uvicorn.protocols.http.httptools_impl; from PIL import Image; Image.init()"

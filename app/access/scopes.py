@@ -41,7 +41,9 @@ OPEN = frozenset(
         "/v2/health/live",
         "/v2/health/ready",
         "/docs",
-        "/docs/oauth2-redirect",
+        "/docs/start.js",
+        "/docs/swagger-ui-bundle.js",
+        "/docs/swagger-ui.css",
         "/openapi.json",
     }
 )
