@@ -22,7 +22,7 @@ from workers.assembly import Assembly
 from workers.checkpoints import Checkpoints
 from workers.claims import Claim
 from workers.devices import equipped
-from workers.logs import say
+from workers.logs import say, warn
 from workers.settings import WorkerSettings
 from workers.stop import FAILED, Stop
 from workers.training import Outcome, Run, train
@@ -112,13 +112,13 @@ class _Reporter:
         self._claim.epoch(epoch, metrics)
         say(f"epoch {epoch}: " + ", ".join(f"{key} {value:.4f}" for key, value in metrics.items() if key != "epoch"))
         for remark in self._run.learner.remarks(metrics):
-            say(remark)
+            warn(remark)
 
     def checkpoint(self, state: State, step: int) -> None:
         try:
             self._checkpoints.save(state, step)
         except Unavailable as error:  # the one before stays in force, and the training is worth more than a new one
-            say(f"no checkpoint at step {step}: {error.detail}")
+            warn(f"no checkpoint at step {step}: {error.detail}")
 
 
 def _patiently(action: Callable[[], T]) -> T:

@@ -10,6 +10,8 @@ from typing import TextIO, cast
 
 import structlog
 
+from models.contract.jobs import WARNING
+
 
 def configure(level: str, descriptor: int | None = None) -> None:
     """Write one line per event, coloured on a terminal and plain in a file.
@@ -39,6 +41,11 @@ def say(line: str) -> None:
         sys.stdout.flush()
     except OSError:
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - stays open for the rest of the process
+
+
+def warn(sentence: str) -> None:
+    """Print a line for a job's log that its owner should see while it trains."""
+    say(f"{WARNING}{sentence}")
 
 
 class _Output:

@@ -43,6 +43,9 @@ QUEUES = (CPU_QUEUE, GPU_QUEUE)
 PRIORITY_SEPARATOR = "\x06\x16"
 """Kombu's: a queue is a Redis list per priority, called by the queue, this and the step; the first has no suffix."""
 
+WARNING = "warning: "
+"""How a line of a job's log begins that its owner should see while it trains."""
+
 CHANGED_MODELS = "lectern:models-changed"
 """Channel on which ``{project}/{model}`` is published when versions or aliases change."""
 

@@ -90,7 +90,7 @@ def test_collapse_is_told_while_the_job_runs(stack: StackClient) -> None:
     }
     card = trained(stack, body)
     assert card["curves"][-1]["variety"] < 0.25
-    assert "collapse: what the generator draws varies" in card["log"]
+    assert "\nwarning: collapse: what the generator draws varies" in card["log"]
     assert "training.gradient_penalty" in card["log"]
 
 
