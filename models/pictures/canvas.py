@@ -18,6 +18,11 @@ FONT_PIXELS = 13
 BLACK = (0, 0, 0)
 GREY = (90, 90, 90)
 UNSHOWN = "\N{REPLACEMENT CHARACTER}"
+STAND_INS = {"\N{LOWER ONE EIGHTH BLOCK}": "\N{MIDDLE DOT}"}
+"""Marks that the font lacks, and what is written for them: the space before a token of byte pairs."""
+
+NO_LETTER = "\U0010ffff"
+KNOWN_LETTERS = 4096
 
 
 class Canvas:
@@ -32,7 +37,7 @@ class Canvas:
 
     def write(self, left: float, top: float, text: str, colour: tuple[int, int, int] = BLACK) -> None:
         """Write one line of text."""
-        self._draw.text((left, top), one_line(text), colour, font=_font())
+        self._draw.text((left, top), in_font(text), colour, font=_font())
 
     def write_upwards(self, left: int, bottom: int, text: str) -> None:
         """Write one line of text that is read from below, its first letter at ``bottom``."""
@@ -42,7 +47,7 @@ class Canvas:
         if width == 0:
             return
         line = Image.new("RGB", (width, LINE), "white")
-        ImageDraw.Draw(line).text((0, 0), one_line(text), BLACK, font=_font())
+        ImageDraw.Draw(line).text((0, 0), in_font(text), BLACK, font=_font())
         self._image.paste(line.transpose(Image.Transpose.ROTATE_90), (left, bottom - width))
 
     def lay(self, left: int, top: int, pixels: Array) -> None:
@@ -60,7 +65,7 @@ class Canvas:
 
 def text_width(text: str) -> int:
     """Return how many pixels a line of text is wide."""
-    return int(_font().getlength(one_line(text))) + 1 if text else 0
+    return int(_font().getlength(in_font(text))) + 1 if text else 0
 
 
 def one_line(text: str) -> str:
@@ -68,9 +73,31 @@ def one_line(text: str) -> str:
     return text if text.isprintable() else "".join(letter if letter.isprintable() else UNSHOWN for letter in text)
 
 
+def in_font(text: str) -> str:
+    """Return ``text`` in one line, with a mark in place of each letter that the font of pictures does not have."""
+    line = one_line(text)
+    return line if line.isascii() else "".join(map(_in_font, line))
+
+
 def enlarged(pixels: Array, factor: int) -> Array:
     """Return each pixel of (height, width[, 3]) as a square of ``factor`` × ``factor``."""
     return cast("Any", pixels).repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+@lru_cache(KNOWN_LETTERS)
+def _in_font(letter: str) -> str:
+    letter = STAND_INS.get(letter, letter)
+    return UNSHOWN if _drawn(letter) == _box() else letter
+
+
+@lru_cache(1)
+def _box() -> tuple[Any, bytes]:
+    return _drawn(NO_LETTER)
+
+
+def _drawn(letter: str) -> tuple[Any, bytes]:
+    pixels = cast("Any", _font().getmask(letter))
+    return pixels.size, bytes(pixels)
 
 
 @lru_cache(1)

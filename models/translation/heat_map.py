@@ -55,7 +55,7 @@ def _maps(request: TranslateRequest, predictions: Sequence[Prediction]) -> list[
     for sentence, prediction in zip(request.sentences, predictions, strict=True):
         told = cast("dict[str, Any]", prediction)
         if told["attention"] is not None and len(told["attention"]):
-            title = _short(f"{sentence} → {told['translation']}", LONGEST_TITLE)
+            title = _short(f"{sentence} – {told['translation']}", LONGEST_TITLE)
             rows, columns = (
                 [_short(token, LONGEST_LABEL) for token in told[side]] for side in ("target_tokens", "source_tokens")
             )

@@ -10,6 +10,7 @@ from PIL import Image
 
 from models.contract.errors import ValidationFailed
 from models.contract.task import Array
+from models.data.texts.segmentation import SPACE
 from models.pictures.canvas import LINE, MARGIN, Canvas, text_width
 from models.pictures.colours import SEQUENTIAL, diverging, grey, sequential
 from models.pictures.grid import Line, grid
@@ -42,6 +43,19 @@ def test_letters_beyond_ascii_are_drawn(letter: str) -> None:
     """And not as the box that stands for what a font lacks."""
     assert (_written(letter) != 255).any()
     assert not np.array_equal(_written(letter), _written("\uffff"))
+
+
+@pytest.mark.parametrize("letter", ["中", "א", "ع", "ア", "→", "\n", "\U0010ffff"])
+def test_letters_that_the_font_lacks_are_one_mark_and_no_box(letter: str) -> None:
+    """The mark is as wide as it is drawn, so that labels keep their places."""
+    assert np.array_equal(_written(f"a{letter}"), _written("a\N{REPLACEMENT CHARACTER}"))
+    assert text_width(letter) == text_width("\N{REPLACEMENT CHARACTER}")
+
+
+def test_the_space_before_a_token_of_byte_pairs_is_a_dot() -> None:
+    """The font has no block element, and every word of the default vocabulary begins with one."""
+    assert np.array_equal(_written(f"{SPACE}man"), _written("·man"))
+    assert not np.array_equal(_written("·man"), _written("\N{REPLACEMENT CHARACTER}man"))
 
 
 def test_grid_has_every_tile_at_its_row_and_column() -> None:
