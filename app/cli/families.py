@@ -9,6 +9,7 @@ import typer
 
 from app.cli import completion
 from app.cli.connection import DEFAULT_URL, AsJson, Url, gateway
+from app.cli.option_rows import option_rows
 from app.cli.output import say, show_facts, show_json, show_table
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def show(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Show a family's paper and every option with its default."""
+    """Show a family's paper and every option with its default and bounds."""
     with gateway(url) as client:
         found = client.family(family)
     if as_json:
@@ -45,10 +46,10 @@ def show(
     facts = [("family", found.id), ("title", found.title), ("task", found.task), ("paper", found.paper)]
     show_facts([*facts, ("learns from", ", ".join(found.dataset_kinds)), ("answers", ", ".join(found.verbs))])
     say()
-    show_table(("option of --set", "default", "meaning"), _options(found), "It has no options.")
+    show_table(("option of --set", "default", "takes", "meaning"), _options(found), "It has no options.")
 
 
-def _options(family: Family) -> Iterator[tuple[object, object, object]]:
+def _options(family: Family) -> Iterator[tuple[object, object, object, object]]:
     for section, schema in (("config", family.config), ("training", family.training)):
-        for name, option in schema.get("properties", {}).items():
-            yield f"{section}.{name}", option.get("default", "needed"), option.get("description")
+        for row in option_rows(section, schema):
+            yield row.name, row.default, row.taken, row.meaning

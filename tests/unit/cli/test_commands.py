@@ -15,6 +15,7 @@ import pytest
 from typer.testing import Result
 
 from app.cli.datasets import upload_progress
+from models.catalog import Catalog
 
 if TYPE_CHECKING:
     from tests.unit.cli.conftest import CannedGateway
@@ -267,7 +268,23 @@ def test_a_family_is_shown_with_its_options(lectern: Run, canned: CannedGateway)
     canned.answer("GET /v1/families/FAMILY", family)
     lines = lectern("families", "show", "FAMILY").stdout.splitlines()
     assert lines[0].split() == ["family", "FAMILY"]
-    assert lines[-1].split() == ["config.depth", "3", "Layers."]
+    assert lines[-1].split() == ["config.depth", "3", "integer", "Layers."]
+
+
+def test_a_family_is_shown_with_bounds_and_the_options_within_options(lectern: Run, canned: CannedGateway) -> None:
+    spec = Catalog(("models",)).spec("cnn")
+    family = {"id": "cnn", "config": spec.config.model_json_schema(), "training": spec.training.model_json_schema()}
+    canned.answer("GET /v1/families/cnn", family)
+    lines = lectern("families", "show", "cnn").stdout.splitlines()
+    shown = {name: " ".join(rest) for name, *rest in map(str.split, filter(None, lines))}
+    assert shown["config.activation"].startswith("relu relu, tanh, sigmoid, leaky_relu, elu, gelu Nonlinearity")
+    assert shown["config.dropout"].startswith("0.0 number from 0 below 1 Share")
+    assert shown["config.hidden_sizes"].startswith("[128] list of 0 to 32: integer from 1 to 16384 Units")
+    assert shown["config.blocks[].pooling.size"].startswith(
+        "[2, 2] integer from 1 to 64 or list of 2: integer from 1 to 64 Pixels"
+    )
+    assert shown["training.early_stopping"].startswith("options below or null Off when null.")
+    assert shown["training.early_stopping.patience"].startswith("5 integer from 1 to 1000 Epochs")
 
 
 def test_logs_are_followed_to_the_end(lectern: Run, canned: CannedGateway) -> None:
