@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from app.cli import assignments, completion
 from app.cli.connection import DEFAULT_URL, AsJson, Url, gateway
-from app.cli.output import CommandFailed, moment, say, show_facts, show_json, show_table
+from app.cli.output import CommandFailed, moment, note, say, show_facts, show_json, show_table
 
 if TYPE_CHECKING:
     from app.client import Dataset, OnSent
@@ -47,6 +47,8 @@ def add(
         message = f"{error.filename or 'A file'} cannot be read: {error.strerror}."
         raise CommandFailed(message) from error
     _show(dataset, as_json=as_json)
+    for sentence in cast("list[str]", dataset.meta.get("notes", [])):
+        note(f"Note: {sentence}")
 
 
 @app.command("list")

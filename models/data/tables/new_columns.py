@@ -15,7 +15,7 @@ import numpy as np
 
 from models.contract.task import Array
 from models.data.problems import MOST_KEPT
-from models.data.tables.cells import INFINITE, Codes, ordered
+from models.data.tables.cells import INFINITE, Codes, number, ordered
 from models.data.tables.columns import REPEATING_ROWS, Column, Numbers, Source
 
 MOST_CATEGORIES = 255
@@ -23,7 +23,11 @@ MOST_CATEGORIES = 255
 
 EMPTY = "has no value in any row"
 LONGEST_CATEGORY = 200
+MOST_NAMED = 3
+"""Texts among numbers that are named with their lines."""
+
 IGNORE = "list it under the option 'ignore'"
+MISSING = "list what means a missing value under the option 'missing'"
 
 DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+", re.ASCII)
 
@@ -55,7 +59,8 @@ class NewColumn(Column):
         self._codes = Codes(source.missing, 0, self._place)
         self._infinite: list[tuple[int, str]] = []
         self._infinite_count = 0
-        self._mixed: tuple[int, str] | None = None
+        self._strays: dict[str, int] = {}
+        self._overflowed_by_numbers = False
         self._long_line: int | None = None
 
     @property
@@ -66,11 +71,11 @@ class NewColumn(Column):
     @property
     def note(self) -> str | None:
         """A sentence about what may be a slip in the file."""
-        if self._mixed is None:
+        if not self._mostly_numbers:
             return None
-        line, text = self._mixed
-        place = f"{self.source.table.name} line {line}"
-        return f"Column '{self.name}' holds numbers and is categorical because of '{text[:50]}' in {place}."
+        strays = self._named_strays(f"{self.source.table.name} line")
+        told = f"Column '{self.name}' holds numbers but for {strays}, which makes it categorical"
+        return f"{told}; mend that, or {MISSING}."
 
     def add(self, texts: Sequence[str], lines: Sequence[int]) -> None:
         """Take fields of whatever kind."""
@@ -80,6 +85,8 @@ class NewColumn(Column):
                 self._add_numbers(self._numbers, texts, lines)
             else:
                 self._numbers.frombytes(quick.tobytes())
+        if self._numbers is None and not self._declared:
+            self._find_strays(texts, lines)
         if self._values is not None:
             self._add_codes(self._values, texts, lines)
 
@@ -87,7 +94,6 @@ class NewColumn(Column):
         for text, line in zip(map(str.strip, texts), lines, strict=True):
             value = self.source.number(text)
             if value is None:
-                self._mixed = (line, text) if np.isfinite(np.frombuffer(kept, np.float32)).any() else None
                 self._numbers = None
                 return
             if value == INFINITE:
@@ -95,12 +101,26 @@ class NewColumn(Column):
                 self._infinite += [(line, text)] if self._infinite_count <= MOST_KEPT else []
             kept.append(value)
 
+    def _find_strays(self, texts: Sequence[str], lines: Sequence[int]) -> None:
+        """Keep the first texts that are no numbers, and one more to tell that there are more."""
+        if len(self._strays) > MOST_NAMED or self.source.numbers(texts) is not None:
+            return
+        fresh = {text.strip() for text in set(texts)} - self._strays.keys()
+        fresh = {text for text in fresh if self.source.number(text) is None}
+        for text, line in zip(map(str.strip, texts), lines, strict=True) if fresh else ():
+            if len(self._strays) > MOST_NAMED:
+                return
+            if text in fresh:
+                self._strays.setdefault(text, line)
+
     def _add_codes(self, kept: bytearray, texts: Sequence[str], lines: Sequence[int]) -> None:
         try:
             kept.extend(self._codes.of(texts))
         except _NoCategories:
             long = (line for text, line in zip(texts, lines, strict=True) if len(text.strip()) > LONGEST_CATEGORY)
             self._long_line = next(long, None)
+            present = [number(text) is not None for text in map(str.strip, texts) if text not in self.source.missing]
+            self._overflowed_by_numbers = 2 * sum(present) > len(present)
             self._values = None
 
     def _place(self, text: str) -> int:
@@ -139,6 +159,22 @@ class NewColumn(Column):
         """Return why there is nothing to learn from the column, if there is not; after ``check`` found nothing."""
         return _idle(self.values())
 
+    @property
+    def _mostly_numbers(self) -> bool:
+        """Whether more than half of the values of a column that is not numeric are numbers."""
+        if self._numbers is not None or not self._strays:
+            return False
+        if self._values is None:
+            return self._overflowed_by_numbers
+        counts = np.bincount(np.frombuffer(self._values, np.uint8), minlength=len(self._index) + 1)
+        numbers = sum(int(counts[place]) for text, place in self._index.items() if number(text) is not None)
+        return 2 * numbers > int(counts[1:].sum())
+
+    def _named_strays(self, place: str) -> str:
+        """Return the texts among the numbers with their lines; ``place`` is what stands before a line's number."""
+        named = [f"'{text[:50]}' in {place} {line}" for text, line in self._strays.items()]
+        return ", ".join(named[:MOST_NAMED]) + (" and further texts" if len(named) > MOST_NAMED else "")
+
     def _check_texts(self, present: int) -> None:
         """Note texts that are no categories."""
         detail = ""
@@ -146,6 +182,8 @@ class NewColumn(Column):
             detail = f"has decimal commas ({next(iter(self._index))}); write a point, or name it under 'categorical'"
         elif present > REPEATING_ROWS and len(self._index) == present:
             detail = f"has {present} texts, each only once, so that nothing can be learnt from it; {IGNORE}"
+            if self._mostly_numbers:
+                detail = f"holds numbers but for {self._named_strays('line')}; mend that, {MISSING}, or {IGNORE}"
         if detail:
             self.source.problem(self.name, detail)
 
@@ -154,11 +192,10 @@ class NewColumn(Column):
             return f"has decimal commas ({next(iter(self._index))}); write a point"
         if self._long_line is not None:
             return f"holds text of more than {LONGEST_CATEGORY} characters (line {self._long_line}); {IGNORE}"
-        remedy = f"{IGNORE}, or merge categories"
-        if self._mixed is not None:
-            line, text = self._mixed
-            remedy = f"mend '{text[:50]}' in line {line}, name it under 'missing' if it means that, or {IGNORE}"
-        return f"is not numeric and has more than {MOST_CATEGORIES} different texts; {remedy}"
+        told = f"is not numeric and has more than {MOST_CATEGORIES} different texts"
+        if not self._mostly_numbers:
+            return f"{told}; {IGNORE}, or merge categories"
+        return f"{told}, most of them numbers; mend {self._named_strays('line')}, {MISSING}, or {IGNORE}"
 
 
 def _idle(values: Array) -> str | None:

@@ -190,6 +190,18 @@ def test_a_dataset_is_uploaded_by_parts(lectern: Run, canned: CannedGateway, tmp
     assert b'{"value_range": [0, 16]}' in canned.asked[0].body
 
 
+@pytest.mark.parametrize("words", [(), ("--json",)])
+def test_what_was_noticed_in_a_dataset_is_told_beside_the_summary(
+    lectern: Run, canned: CannedGateway, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    (tmp_path / "a.csv").write_bytes(b"rows")
+    summary = {"name": "mine", "kind": "table", "meta": {"notes": ["Column 'a' is odd.", "Column 'b' is left out."]}}
+    canned.answer("POST /v1/datasets", summary, 201)
+    result = lectern("datasets", "add", "mine", "--kind", "table", *words, f"train={tmp_path}/a.csv")
+    assert result.stderr == "Note: Column 'a' is odd.\nNote: Column 'b' is left out.\n"
+    assert "Note:" not in result.stdout
+
+
 def test_a_file_that_is_not_there_is_named(lectern: Run, tmp_path: Path) -> None:
     result = lectern("datasets", "add", "mine", "--kind", "images", f"train={tmp_path}/none.npz")
     assert result.exit_code == 1

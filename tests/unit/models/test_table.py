@@ -123,6 +123,19 @@ def test_column_of_numbers_and_words_is_categorical_and_says_why(read: TableRead
     assert "'three' in train.csv line 4" in str(note)
 
 
+@pytest.mark.parametrize("place", [0, 30])
+def test_a_text_among_numbers_that_repeat_is_noted(read: TableReader, place: int) -> None:
+    """Wherever it stands, the first row included; a column of words with a number among them is no slip."""
+    content = read(numbered(60, lambda row: "n.a." if row == place else str(row % 7)))
+    (note,) = content.meta["notes"]  # type: ignore[misc]
+    assert f"holds numbers but for 'n.a.' in train.csv line {place + 2}" in str(note)
+    assert "option 'missing'" in str(note)
+    assert columns_of(content)["b"]["type"] == "categorical"
+    mended = read(numbered(60, lambda row: "n.a." if row == place else str(row % 7)), {"missing": ["n.a."]})
+    assert columns_of(mended)["b"]["type"] == "numeric"
+    assert read(numbered(60, lambda row: "7" if row == place else "ab"[row % 2])).meta["notes"] == []
+
+
 def test_column_that_is_the_same_but_where_it_is_missing_is_kept(read: TableReader) -> None:
     """Whether there is a value can be all that matters."""
     assert list(columns_of(read("flag,paid,class\nyes,5,p\n,,q\n"))) == ["flag", "paid"]

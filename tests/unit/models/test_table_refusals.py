@@ -99,6 +99,41 @@ def test_columns_that_cannot_be_learnt_say_so(read: TableReader, text: str, reas
     assert reason in detail
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (
+            numbered(50, lambda row: "n.a." if row == 7 else f"{row}.5"),
+            "holds numbers but for 'n.a.' in line 9; mend that",
+        ),
+        (numbered(50, lambda row: "5%" if row == 0 else f"{row}.5"), "holds numbers but for '5%' in line 2; mend that"),
+        (numbered(50, lambda row: f"{row}{'%' if row < 2 else ''}"), "for '0%' in line 2, '1%' in line 3; mend that"),
+        (numbered(50, lambda row: f"{row}{'%' if row > 45 else ''}"), "'48%' in line 50 and further texts; mend that"),
+        (
+            numbered(600, lambda row: f"{row}{'%' if row < 2 else ''}"),
+            "most of them numbers; mend '0%' in line 2, '1%' in",
+        ),
+    ],
+    ids=["once", "first of all", "two", "more than are named", "too many"],
+)
+def test_texts_among_numbers_are_named(
+    read: TableReader, monkeypatch: pytest.MonkeyPatch, text: str, reason: str
+) -> None:
+    """However the file is cut into chunks; the remedy is to mend them or to say that they mean a missing value."""
+    for cells in (csv_table.CHUNK_CELLS, 9):
+        monkeypatch.setattr(csv_table, "CHUNK_CELLS", cells)
+        ((_, detail),) = _refused(read, text)
+        assert reason in detail
+        assert "list what means a missing value under the option 'missing'" in detail
+        assert "only once" not in detail
+
+
+def test_numbers_among_texts_are_not_called_strays(read: TableReader) -> None:
+    """The control of the refusal above: as many names as numbers."""
+    text = numbered(50, lambda row: f"name {row}" if row % 2 else str(row))
+    assert "50 texts, each only once" in _refused(read, text)[0][1]
+
+
 def test_small_tables_may_have_texts_that_come_once(read: TableReader) -> None:
     """The control of the refusal above: a column that the options call categorical, and one of few rows."""
     text = numbered(50, lambda row: f"name {row}")
