@@ -46,7 +46,7 @@ def parse_request(schema: type[BaseModel], value: object) -> BaseModel:
     try:
         return schema.model_validate(value)
     except ValidationError as error:
-        raise validation_error(error.errors(include_url=False, include_input=False)) from error
+        raise validation_error(error.errors(include_url=False)) from error
 
 
 async def predict(

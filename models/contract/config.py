@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Self, cast
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, StringConstraints, ValidationError
 from pydantic_core import CoreSchema
 
-from models.contract.errors import FieldError, ValidationFailed
 from models.contract.findings import validation_error
-
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+from models.contract.places import Place
+from models.contract.wording import NAME_PATTERN
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 """Name of a dataset or model: 1 to 64 letters, digits, ``_``, ``.`` or ``-``, starting with a letter or digit."""
@@ -60,21 +60,4 @@ class Options(BaseModel):
         try:
             return cls.model_validate(value)
         except ValidationError as error:
-            failure = validation_error(error.errors(include_url=False, include_input=False), prefix)
-            raise _with_known_options(failure, prefix, sorted(cls.model_fields)) from error
-
-
-def _with_known_options(failure: ValidationFailed, prefix: str, known: list[str]) -> ValidationFailed:
-    """Name the options there are beside those that are not; these know nothing of options further in."""
-    wrong = {item for item in failure.errors if "does not exist" in item.detail and _parent(item.pointer) == prefix}
-    if not wrong or not known:
-        return failure
-    listing = f"the options here are: {', '.join(known)}"
-    errors = [
-        FieldError(item.pointer, f"{item.detail} ({listing})") if item in wrong else item for item in failure.errors
-    ]
-    return ValidationFailed("; ".join(f"{item.pointer}: {item.detail}" for item in errors[:5]), errors)
-
-
-def _parent(pointer: str) -> str:
-    return pointer.rpartition("/")[0]
+            raise validation_error(error.errors(include_url=False), prefix, partial(Place.of, cls)) from error

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import cast
 
 from models.contract.errors import FieldError, LecternError, ValidationFailed
+from models.contract.places import Place
+from models.contract.wording import worded
 
 MOST_ERRORS = 50
 """Errors of one request that are told; whoever mends these sees the next."""
@@ -21,12 +23,15 @@ class FieldMisfit(ValueError):
         self.field = field
 
 
-def validation_error(issues: Iterable[Mapping[str, object]], prefix: str = "") -> ValidationFailed:
+def validation_error(
+    issues: Iterable[Mapping[str, object]], prefix: str = "", placed: Callable[[Sequence[object]], Place] | None = None
+) -> ValidationFailed:
     """Return pydantic's findings as one error with JSON pointers.
 
     Args:
         issues: what ``pydantic.ValidationError.errors()`` returns.
         prefix: pointer of the validated value inside the request, such as ``/config``.
+        placed: finds the place of a ``loc`` in the schema, where there is one.
     """
     errors: list[FieldError] = []
     found = [(_steps(issue), issue) for issue in islice(issues, MOST_ERRORS)]
@@ -34,18 +39,22 @@ def validation_error(issues: Iterable[Mapping[str, object]], prefix: str = "") -
         # Of a list with wrong elements pydantic counts the right ones only, and says that it is too short.
         if issue.get("type") == "too_short" and any(steps == inner[: len(steps)] != inner for inner, _ in found):
             continue
-        pointer = prefix + "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in steps)
-        message = str(issue.get("msg", "invalid"))
-        if issue.get("type") == "extra_forbidden":
-            message = "this option does not exist here; remove it or check its spelling"
+        place = Place(steps, ()) if placed is None else placed(steps)
+        pointer = prefix + "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in place.steps)
         cause = cast("Mapping[str, object]", issue.get("ctx") or {}).get("error")
-        if isinstance(cause, ValueError):
-            message = str(cause)
         if isinstance(cause, FieldMisfit):
             pointer += f"/{cause.field}"
-        errors.append(FieldError(pointer, message))
+        errors.append(FieldError(pointer, _message(issue, cause, place)))
     detail = "; ".join(f"{item.pointer or '/'}: {item.detail}" for item in errors[:5])
     return ValidationFailed(detail, errors)
+
+
+def _message(issue: Mapping[str, object], cause: object, place: Place) -> str:
+    if isinstance(cause, ValueError):
+        return str(cause)
+    if issue.get("type") == "extra_forbidden":
+        return f"this option does not exist here; {place.unknown()}"
+    return worded(issue)
 
 
 def _steps(issue: Mapping[str, object]) -> tuple[object, ...]:

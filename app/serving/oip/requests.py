@@ -190,7 +190,7 @@ def _validated(parsed: object) -> OipRequest:
     try:
         return _validate(parsed)
     except ValidationError as error:
-        raise validation_error(error.errors(include_url=False, include_input=False)) from error
+        raise validation_error(error.errors(include_url=False)) from error
 
 
 def _part(parts: Mapping[str, _Part], parameters: Parameters) -> _Part:

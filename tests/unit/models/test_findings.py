@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 import pytest
 from pydantic import Field, model_validator
 
-from models.contract.config import Options
+from models.contract.config import Name, Options
 from models.contract.errors import ValidationFailed
 from models.contract.findings import FieldMisfit
 
@@ -34,6 +34,12 @@ class Outer(Options):
     numbers: tuple[int, ...] = Field(default=(1,), min_length=1)
     lists: tuple[tuple[int, ...], ...] = Field(default=((1,),), min_length=1)
     inner: Inner = Inner()
+    either: bool | Inner | tuple[Inner, ...] = False
+    name: Name = "a"
+    letter: str = Field(default="a", pattern="^[a-z]$")
+    pair: tuple[float, float] = (0, 1)
+    by_name: dict[str, Inner] = Field(default_factory=dict[str, Inner])
+    choice: Literal["a", "b"] = "a"
 
 
 def _found(value: object) -> list[tuple[str, str]]:
@@ -59,3 +65,59 @@ def test_wrong_elements_do_not_make_a_list_too_short() -> None:
     assert "at least 1 item" in detail
     both = {pointer for pointer, _ in _found({"numbers": [], "lists": [["x"]]})}
     assert both == {"/config/numbers", "/config/lists/0/0"}
+
+
+@pytest.mark.parametrize(
+    ("value", "pointer", "detail"),
+    [
+        ({"numbers": 3}, "/numbers", "must be a list, in brackets, such as [3]"),
+        ({"numbers": "a"}, "/numbers", 'must be a list, in brackets, such as ["a"]'),
+        ({"numbers": "128,64"}, "/numbers", "must be a list, in brackets, such as [128, 64]"),
+        ({"numbers": "[128"}, "/numbers", "must be a list, in brackets"),
+        ({"numbers": "a" * 99}, "/numbers", "must be a list, in brackets"),
+        ({"numbers": {}}, "/numbers", "must be a list, in brackets"),
+        ({"numbers": True}, "/numbers", "must be a list, in brackets"),
+        ({"numbers": []}, "/numbers", "must have at least 1 item, and has 0"),
+        ({"numbers": [1.5]}, "/numbers/0", "must be an integer, without a fraction"),
+        ({"pair": [1]}, "/pair/1", "is required and missing"),
+        ({"pair": [1, 2, 3]}, "/pair", "must have at most 2 items, and has 3"),
+        ({"pair": ["x", 1]}, "/pair/0", "must be a number"),
+        ({"inner": []}, "/inner", "must be an object, in braces"),
+        ({"by_name": []}, "/by_name", "must be an object, in braces"),
+        ([], "", "must be an object, in braces"),
+        ({"choice": "c"}, "/choice", "must be 'a' or 'b'"),
+        ({"letter": "A"}, "/letter", "must match the pattern ^[a-z]$"),
+        (
+            {"name": "my flowers"},
+            "/name",
+            "must have 1 to 64 characters: letters, digits, _ . and - only, beginning with a letter or digit",
+        ),
+    ],
+)
+def test_findings_speak_of_json(value: object, pointer: str, detail: str) -> None:
+    """Of lists and objects, with what was sent as the list that it may be meant as; a pattern only where it must be."""
+    assert _found(value) == [(f"/config{pointer}", detail)]
+
+
+@pytest.mark.parametrize(
+    ("value", "pointer"),
+    [
+        ({"inner": {"lo": 1}}, "/inner/lo"),
+        ({"either": {"lo": 1}}, "/either/lo"),
+        ({"either": [{"lo": 1}]}, "/either/0/lo"),
+        ({"by_name": {"x": {"lo": 1}}}, "/by_name/x/lo"),
+    ],
+)
+def test_unknown_options_come_with_those_there_are(value: object, pointer: str) -> None:
+    """Wherever they are; the pointer has no words of Python's for what else there may be."""
+    found = dict(_found(value))
+    assert f"/config{pointer}" in found
+    assert "did you mean 'low'? (the options here are: high, low)" in found[f"/config{pointer}"]
+    assert set(found) <= {f"/config{pointer}", "/config/either"}
+
+
+def test_an_unknown_option_like_none_is_to_be_removed() -> None:
+    ((_, detail),) = _found({"inner": {"gradcam": 1}})
+    assert detail == (
+        "this option does not exist here; remove it or check its spelling (the options here are: high, low)"
+    )
