@@ -91,17 +91,17 @@ def resumed(services: Services, job: Job, training: Mapping[str, JsonValue]) -> 
         if training[name] != job.training.get(name):
             detail = f"is {job.training.get(name)} in the checkpoint and cannot change; leave it out"
             raise ValidationFailed.at(f"/training/{name}", detail)
+    options = spec.training.parse({**job.training, **training}, "/training")
     submission = JobSubmission(
         family=job.family,
         dataset=job.dataset,
         model=job.model,
         config=job.config,
-        training={**job.training, **training},
+        training=options.model_dump(mode="json"),
         export=job.export,
         priority=job.priority,
     )
     request = _request(services, spec, record, submission)
-    options = spec.training.parse(request.training, "/training")
     _check_left(job, options, record)
     if (request.dataset_digest, request.further_datasets) != (job.dataset_digest, job.further_datasets):
         names = "' or '".join(sorted(job.datasets))
@@ -130,8 +130,9 @@ def _request(services: Services, spec: FamilySpec, record: DatasetRecord, submis
         kinds = "' or '".join(spec.dataset_kinds)
         detail = f"'{record.name}' is of the kind '{record.kind}'; '{spec.name}' learns from '{kinds}'"
         raise WrongDatasetKind.at("/dataset", detail)
-    config = spec.config.parse(submission.config, "/config")
-    training = spec.training.parse(submission.training, "/training")
+    parts = {"": JobSubmission, "/config": spec.config, "/training": spec.training}
+    config = spec.config.parse(submission.config, "/config", parts)
+    training = spec.training.parse(submission.training, "/training", parts)
     training.check_splits(record.counts)
     if submission.export.quantize and not (record.counts.get("validation") or record.counts.get("test")):
         detail = "needs a validation or test split to tell what it loses, and this dataset has neither; set it to false"

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Self, cast
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, StringConstraints, ValidationError
 from pydantic_core import CoreSchema
 
 from models.contract.findings import validation_error
-from models.contract.places import Place
 from models.contract.wording import NAME_PATTERN
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
@@ -51,8 +49,13 @@ class Options(BaseModel):
         return schema
 
     @classmethod
-    def parse(cls, value: object, prefix: str = "") -> Self:
+    def parse(cls, value: object, prefix: str = "", request: Mapping[str, type[BaseModel]] | None = None) -> Self:
         """Return the validated options.
+
+        Args:
+            value: what is validated.
+            prefix: its pointer inside the request, such as ``/config``.
+            request: schemas of the other parts of the request by pointer; unknown options may be meant for these.
 
         Raises:
             ValidationFailed: a field is missing, unknown or out of its bounds; names each by JSON pointer.
@@ -60,4 +63,4 @@ class Options(BaseModel):
         try:
             return cls.model_validate(value)
         except ValidationError as error:
-            raise validation_error(error.errors(include_url=False), prefix, partial(Place.of, cls)) from error
+            raise validation_error(error.errors(include_url=False), prefix, cls, request) from error

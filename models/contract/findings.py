@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import cast
+
+from pydantic import BaseModel
 
 from models.contract.errors import FieldError, LecternError, ValidationFailed
 from models.contract.places import Place
@@ -24,37 +26,40 @@ class FieldMisfit(ValueError):
 
 
 def validation_error(
-    issues: Iterable[Mapping[str, object]], prefix: str = "", placed: Callable[[Sequence[object]], Place] | None = None
+    issues: Iterable[Mapping[str, object]],
+    prefix: str = "",
+    schema: type[BaseModel] | None = None,
+    request: Mapping[str, type[BaseModel]] | None = None,
 ) -> ValidationFailed:
     """Return pydantic's findings as one error with JSON pointers.
 
     Args:
         issues: what ``pydantic.ValidationError.errors()`` returns.
         prefix: pointer of the validated value inside the request, such as ``/config``.
-        placed: finds the place of a ``loc`` in the schema, where there is one.
+        schema: what the value was validated by, where it is one.
+        request: schemas of the other parts of the request by pointer, in which an unknown option may be meant.
     """
     errors: list[FieldError] = []
+    known = {**(request or {}), **({} if schema is None else {prefix: schema})}
     found = [(_steps(issue), issue) for issue in islice(issues, MOST_ERRORS)]
     for steps, issue in found:
         # Of a list with wrong elements pydantic counts the right ones only, and says that it is too short.
         if issue.get("type") == "too_short" and any(steps == inner[: len(steps)] != inner for inner, _ in found):
             continue
-        place = Place(steps, ()) if placed is None else placed(steps)
+        place = Place(steps, ()) if schema is None else Place.of(schema, steps)
         pointer = prefix + "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in place.steps)
         cause = cast("Mapping[str, object]", issue.get("ctx") or {}).get("error")
         if isinstance(cause, FieldMisfit):
             pointer += f"/{cause.field}"
-        errors.append(FieldError(pointer, _message(issue, cause, place)))
+        if isinstance(cause, ValueError):
+            message = str(cause)
+        elif issue.get("type") == "extra_forbidden":
+            message = f"this option does not exist here; {place.unknown(prefix, known)}"
+        else:
+            message = worded(issue)
+        errors.append(FieldError(pointer, message))
     detail = "; ".join(f"{item.pointer or '/'}: {item.detail}" for item in errors[:5])
     return ValidationFailed(detail, errors)
-
-
-def _message(issue: Mapping[str, object], cause: object, place: Place) -> str:
-    if isinstance(cause, ValueError):
-        return str(cause)
-    if issue.get("type") == "extra_forbidden":
-        return f"this option does not exist here; {place.unknown()}"
-    return worded(issue)
 
 
 def _steps(issue: Mapping[str, object]) -> tuple[object, ...]:

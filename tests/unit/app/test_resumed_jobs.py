@@ -50,6 +50,9 @@ async def test_resume_makes_a_new_job_from_the_old_request(
         "/training/epochs"
     )
     assert (await client.post(url, json={"config": {}})).status_code == 422
+    fixed = (await client.post(url, json={"training": {"dropout": 0.1}})).json()["detail"]
+    assert "does not exist here" in fixed
+    assert "config" not in fixed, "which cannot change here"
 
 
 @pytest.mark.parametrize(
