@@ -22,6 +22,7 @@ from models.data.tables.new_columns import EMPTY, ColumnType, NewColumn, NewNumb
 
 LABEL_NAMES = ("label", "target", "class")
 MOST_LISTED = 30
+MOST_REASONS = 5
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,7 @@ def read_training(part: str, file: UploadedFile, asked: Asked) -> tuple[Schema, 
     problems.check()
     columns = {name: column for name, column in columns.items() if name not in idle}
     if not columns:
-        detail = f"leaves no column to learn '{label}' from; the columns are: {_listing(table.header)}"
-        raise InvalidDataset.at("/options/ignore", detail)
+        raise _nothing_left(table, label, asked, idle)
     found = columns.values()
     notes = [column.note for column in found if isinstance(column, NewColumn) and column.note]
     notes += [f"Column '{name}' is left out: it {reason}." for name, reason in idle.items()]
@@ -170,6 +170,20 @@ def _read(table: CsvTable, columns: Mapping[str, Column], problems: Problems) ->
     for _, column in taken:
         column.check()
     problems.check()
+
+
+def _nothing_left(table: CsvTable, label: str, asked: Asked, idle: Mapping[str, str]) -> InvalidDataset:
+    """Return why no column is left: each is ignored, or does not vary."""
+    detail = f"leaves no column to learn '{label}' from"
+    told = [f"'{name[:50]}' {reason}" for name, reason in idle.items()]
+    if not told:
+        return InvalidDataset.at("/options/ignore", f"{detail}; the columns are: {_listing(table.header)}")
+    more = [f"and {len(told) - MOST_REASONS} more"] if len(told) > MOST_REASONS else []
+    remedy = "add one that varies; from large numbers that hardly differ take an offset away"
+    detail = f"{detail}: {', '.join([*told[:MOST_REASONS], *more])}; {remedy}"
+    if asked.ignore:
+        return InvalidDataset.at("/options/ignore", detail)
+    return InvalidDataset.at(f"/{table.part}", f"{table.name}: {detail}")
 
 
 def _split(schema: Schema, labels: Labels, columns: Mapping[str, Column]) -> Split:

@@ -141,6 +141,22 @@ def test_small_tables_may_have_texts_that_come_once(read: TableReader) -> None:
     assert len(columns_of(read(numbered(20, lambda row: f"name {row}")))["b"]["categories"]) == 20
 
 
+def test_columns_that_fell_away_are_named_where_none_is_left(read: TableReader) -> None:
+    """With why; the option 'ignore' is spoken of only where it was given."""
+    text = "a,b,class\n1000000000,x,p\n1000000001,x,q\n"
+    reasons = "'a' has one value in every row (1e+09 as a 32-bit float), 'b' has one value in every row (the same text)"
+    ((pointer, detail),) = _refused(read, text)
+    assert pointer == "/train"
+    assert detail.startswith(f"train.csv: leaves no column to learn 'class' from: {reasons}; add one that varies")
+    assert "take an offset away" in detail
+    ((pointer, detail),) = _refused(read, text, {"ignore": ["b"]})
+    assert pointer == "/options/ignore"
+    assert "learn 'class' from: 'a' has one value in every row" in detail
+    wide = ",".join(f"c{i}" for i in range(9))
+    ((_, detail),) = _refused(read, f"{wide},class\n{'7,' * 9}p\n{'7,' * 9}q\n")
+    assert "'c4' has one value in every row (7 as a 32-bit float), and 4 more; add" in detail
+
+
 @pytest.mark.parametrize(
     ("options", "pointer", "reason"),
     [
