@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Annotated, Protocol, TypeVar, cast
@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from app import json_text
-from app.access.keyring import Grant
+from app.access.keyring import Grant, Keyring
 from app.bodies import PLAIN_ENCODINGS
 from app.queue import JobQueue
 from app.reading import Readings
@@ -105,7 +105,15 @@ async def _services(request: Request) -> Services:
     return services(request)
 
 
+async def _project_names(request: Request) -> Collection[str]:
+    keyring: Keyring = request.app.state.keyring
+    return keyring.projects
+
+
 Serving = Annotated[Services, Depends(_services)]
+ProjectNames = Annotated[Collection[str], Depends(_project_names)]
+"""Of every project that there is, for requests that are about all of them."""
+
 Limit = Annotated[int, Query(ge=1, le=1000, description="Most items of one page.")]
 After = Annotated[str | None, Query(max_length=200, description="`next` of the page before.")]
 

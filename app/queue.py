@@ -7,7 +7,7 @@ message only brings a worker, and a message that is lost is sent again by the re
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -15,7 +15,7 @@ import orjson
 import structlog
 
 from app import scripts
-from app.figures import JobFigures
+from app.figures import JobFigures, ProjectFigures
 from app.messages import task_message
 from app.redis_client import ANSWER_SECONDS, connect, reachable
 from app.schemas import Job
@@ -238,18 +238,21 @@ class JobQueue:
             raise JobFinished(f"Job {job_id} already {outcome}; only a job that has not ended can be cancelled.")
         return await self.read(job_id)
 
-    async def figures(self) -> JobFigures:
-        """Return the figures of the jobs, with the workers and messages of the queues, all of one moment."""
+    async def figures(self, projects: Collection[str]) -> JobFigures:
+        """Return the figures of the jobs of ``projects``, which need not be those of this one, all of one moment.
+
+        Workers and the messages of the queues are those of all projects.
+        """
         lists = [(queue, key) for queue in QUEUES for key in waiting_lists(queue)]
-        keys = [self._keys.figures(), self._keys.leases(), WORKERS, *(key for _, key in lists)]
+        own = [key for keys in map(JobKeys, projects) for key in (keys.figures(), keys.leases())]
+        keys = [WORKERS, *(key for _, key in lists), *own]
         with reachable():
-            flat, age, workers, lengths = await self._look(keys=keys)
+            workers, lengths, found = await self._look(keys=keys, args=[len(lists)])
         messages: dict[str, int] = dict.fromkeys(QUEUES, 0)
         for (queue, _), length in zip(lists, lengths, strict=True):
             messages[queue] += length
         return JobFigures(
-            numbers={name: int(number) for name, number in zip(flat[::2], flat[1::2], strict=True)},
-            lease_age_seconds=max(0, age) / 1000,
+            projects={project: _figures(*told) for project, told in zip(projects, found, strict=True)},
             workers=tuple(WorkerPresence.model_validate_json(worker) for worker in workers),
             messages=messages,
         )
@@ -366,6 +369,12 @@ def _job(job_id: str, fields: Mapping[str, str]) -> Job:
         cancel_requested=fields.get("cancel_requested") == "1",
         checkpoint="checkpoint" in fields,
     )
+
+
+def _figures(text: str, age_milliseconds: int) -> ProjectFigures:
+    flat = text.split(" ") if text else []
+    numbers = {name: int(number) for name, number in zip(flat[::2], flat[1::2], strict=True)}
+    return ProjectFigures(numbers, max(0, age_milliseconds) / 1000)
 
 
 def _time(text: str | None) -> datetime | None:

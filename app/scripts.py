@@ -51,18 +51,22 @@ move(ARGV[1], 'cancelled', ARGV[2], ARGV[3], {{}})
 return 'ended'
 """
 
-# KEYS: figures, leases, workers, then lists of messages. Returns fields and values of the figures · milliseconds since
-# the oldest renewal of a lease that is held or -1 · records of the workers that are there · lengths of the lists.
+# KEYS: workers, lists of messages, then figures and leases of each project. ARGV: number of lists. Returns records of
+# the workers that are there · lengths of the lists · of each project fields and values of its figures, and milliseconds
+# since the oldest renewal of a lease that is held or -1. The figures are one text to read instead of hundreds.
 LOOK = f"""{FIGURES}
-local age, workers, lengths = -1, {{}}, {{}}
-local oldest = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2]
-if oldest then age = math.max(0, milliseconds() - oldest) end
-for _, key in ipairs(redis.call('ZRANGE', KEYS[3], 0, -1)) do
+local workers, lengths, projects = {{}}, {{}}, {{}}
+for _, key in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
   local worker = redis.call('GET', key)
   if worker then workers[#workers + 1] = worker end
 end
-for index = 4, #KEYS do lengths[#lengths + 1] = redis.call('LLEN', KEYS[index]) end
-return {{redis.call('HGETALL', KEYS[1]), age, workers, lengths}}
+for index = 2, 1 + ARGV[1] do lengths[#lengths + 1] = redis.call('LLEN', KEYS[index]) end
+for index = 2 + ARGV[1], #KEYS, 2 do
+  local oldest = redis.call('ZRANGE', KEYS[index + 1], 0, 0, 'WITHSCORES')[2]
+  local age = oldest and math.max(0, milliseconds() - oldest) or -1
+  projects[#projects + 1] = {{table.concat(redis.call('HGETALL', KEYS[index]), ' '), age}}
+end
+return {{workers, lengths, projects}}
 """
 
 

@@ -10,7 +10,7 @@ import asyncio
 import hmac
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -61,6 +61,8 @@ class Keyring:
         self._failing = False
         self.asks = False
         """Whether requests need a key."""
+        self.projects: Collection[str] = (own_project,)
+        """The projects that there are, sorted: the gateway's own, and those of keys, also of keys that have ended."""
 
     def refresh(self) -> None:
         """Read what is new in the store; what is known stays when it is away. Called in a thread."""
@@ -140,6 +142,7 @@ class Keyring:
         self._names = names
         self._revoked = names.revoked
         self._grants = {key_id.encode(): _grant(key) for key_id, key in self._read.items()}
+        self.projects = sorted({self._anybody.project, *(key.project for key in self._read.values())})
         # Also of a record that cannot be read: somebody wanted keys.
         self.asks = self.asks or bool(names.records)
         self._known = True

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 
-from app.dependencies import Services, Serving
+from app.dependencies import ProjectNames, Services, Serving
 from app.problems import documented
 from app.schemas import Health
 from models.contract.errors import Draining, QueueUnavailable
@@ -34,10 +34,10 @@ async def readyz(services: Serving) -> Health:
 
 
 @router.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
-async def metrics(services: Serving) -> Response:
-    """Return every metric; the figures of jobs are read from Redis now."""
+async def metrics(services: Serving, projects: ProjectNames) -> Response:
+    """Return every metric of all projects; the figures of jobs are read from Redis now."""
     try:
-        jobs = await asyncio.wait_for(services.queue.figures(), CHECK_SECONDS)
+        jobs = await asyncio.wait_for(services.queue.figures(projects), CHECK_SECONDS)
     except (QueueUnavailable, TimeoutError):
         jobs = None
     content = await services.metrics.exposition(jobs, services.registry.pending())

@@ -15,7 +15,6 @@ import pytest
 import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from prometheus_client.parser import text_string_to_metric_families
 
 from app import scripts
 from app.dependencies import Services
@@ -24,6 +23,7 @@ from models.contract.errors import TrainingDiverged, WorkerLost
 from models.contract.jobs import EVENTS_KEPT, QUEUES, JobKeys, JobState
 from models.contract.transitions import MOVE
 from models.contract.workers import WORKERS, WorkerPresence
+from unit.app.scraping import scraped
 from workers.claims import Claim, JobRef, now, reap
 from workers.presence import Presence
 from workers.settings import WorkerSettings
@@ -45,16 +45,6 @@ async def _submit(client: httpx.AsyncClient, device: str = "cpu", **changes: obj
     answer = await client.post("/v1/jobs", json={**BODY, "training": {"device": device}, **changes})
     assert answer.status_code == 202, answer.text
     return JobRef("default", answer.json()["id"])
-
-
-async def _told(client: httpx.AsyncClient) -> dict[str, float]:
-    """Return the series that are not zero: ``name{values in the order of their labels}`` and value."""
-    families = text_string_to_metric_families((await client.get("/metrics")).text)
-    samples = (sample for family in families for sample in family.samples)
-    told = {
-        f"{sample.name}{{{','.join(dict(sorted(sample.labels.items())).values())}}}": sample.value for sample in samples
-    }
-    return {name: value for name, value in told.items() if value}
 
 
 def _take(redis_client: redis.Redis, ref: JobRef) -> Claim:
@@ -95,22 +85,23 @@ async def test_jobs_are_counted_by_state_and_queue(client: httpx.AsyncClient, re
     await client.post(f"/v1/jobs/{cpu[5].job_id}/cancel")
     text = (await client.get("/metrics")).text
     for state in JobState:
-        assert f'lectern_jobs{{queue="train.cpu",state="{state.value}"}} 1.0' in text
-        assert f'lectern_jobs{{queue="train.gpu",state="{state.value}"}} {float(state is JobState.QUEUED)}' in text
+        queued = float(state is JobState.QUEUED)
+        assert f'lectern_jobs{{project="default",queue="train.cpu",state="{state.value}"}} 1.0' in text
+        assert f'lectern_jobs{{project="default",queue="train.gpu",state="{state.value}"}} {queued}' in text
     assert "lectern_queue_up 1.0" in text
 
 
 async def test_a_job_sent_twice_counts_once(client: httpx.AsyncClient) -> None:
     for _ in range(2):
         await client.post("/v1/jobs", json=BODY, headers={"Idempotency-Key": "one"})
-    assert (await _told(client))["lectern_jobs{train.cpu,queued}"] == 1
+    assert (await scraped(client))["lectern_jobs{default,train.cpu,queued}"] == 1
 
 
 async def test_messages_of_every_priority_are_counted(client: httpx.AsyncClient) -> None:
     for priority in ("high", "normal", "normal", "low"):
         await _submit(client, priority=priority)
     await _submit(client, "cuda", priority="low")
-    told = await _told(client)
+    told = await scraped(client)
     assert (told["lectern_queue_messages{train.cpu}"], told["lectern_queue_messages{train.gpu}"]) == (4, 1)
 
 
@@ -127,8 +118,11 @@ async def test_lost_and_retried_are_told_apart(client: httpx.AsyncClient, redis_
     _take(redis_client, last)
     _lapse(redis_client, last)
     assert reap(redis_client, last, LOST) is JobState.FAILED
-    told = await _told(client)
-    assert (told["lectern_jobs_lost_total{train.cpu}"], told["lectern_jobs_retried_total{train.cpu}"]) == (2, 2)
+    told = await scraped(client)
+    assert (
+        told["lectern_jobs_lost_total{default,train.cpu}"],
+        told["lectern_jobs_retried_total{default,train.cpu}"],
+    ) == (2, 2)
 
 
 async def test_a_job_that_the_reaper_settles_later_was_lost_once(
@@ -140,11 +134,11 @@ async def test_a_job_that_the_reaper_settles_later_was_lost_once(
     _take(redis_client, ref).publishing()
     _lapse(redis_client, ref)
     assert reap(redis_client, ref, LOST) is None
-    told = await _told(client)
-    assert told["lectern_jobs_lost_total{train.cpu}"] == 1
-    assert "lectern_lease_age_seconds{}" not in told
+    told = await scraped(client)
+    assert told["lectern_jobs_lost_total{default,train.cpu}"] == 1
+    assert "lectern_lease_age_seconds{default}" not in told
     assert reap(redis_client, ref, LOST, settled=True) is JobState.FAILED
-    assert (await _told(client))["lectern_jobs_lost_total{train.cpu}"] == 1
+    assert (await scraped(client))["lectern_jobs_lost_total{default,train.cpu}"] == 1
 
 
 async def test_durations_and_waits_fall_into_their_buckets(
@@ -158,17 +152,19 @@ async def test_durations_and_waits_fall_into_their_buckets(
         _earlier(redis_client, ref, "started_ms", ran)
         _fail(_take(redis_client, ref))
     await client.post(f"/v1/jobs/{third.job_id}/cancel")
-    told = await _told(client)
+    told = await scraped(client)
     name = "lectern_job_duration_seconds"
-    buckets = {bound: told.get(f"{name}_bucket{{mlp,{bound},failed}}", 0) for bound in ("60", "300", "86400", "+Inf")}
+    buckets = {
+        bound: told.get(f"{name}_bucket{{mlp,{bound},default,failed}}", 0) for bound in ("60", "300", "86400", "+Inf")
+    }
     assert buckets == {"60": 0, "300": 1, "86400": 1, "+Inf": 2}
-    assert told[f"{name}_count{{mlp,failed}}"] == 2
-    assert 200_120 <= told[f"{name}_sum{{mlp,failed}}"] < 200_180
+    assert told[f"{name}_count{{mlp,default,failed}}"] == 2
+    assert 200_120 <= told[f"{name}_sum{{mlp,default,failed}}"] < 200_180
     assert not any("cancelled" in series for series in told if series.startswith(name))
     name = "lectern_job_wait_seconds"
-    assert told[f"{name}_count{{train.cpu}}"] == told[f"{name}_bucket{{60,train.cpu}}"] == 2
-    assert told[f"{name}_bucket{{5,train.cpu}}"] == 1
-    assert 7 <= told[f"{name}_sum{{train.cpu}}"] < 60
+    assert told[f"{name}_count{{default,train.cpu}}"] == told[f"{name}_bucket{{60,default,train.cpu}}"] == 2
+    assert told[f"{name}_bucket{{5,default,train.cpu}}"] == 1
+    assert 7 <= told[f"{name}_sum{{default,train.cpu}}"] < 60
 
 
 async def test_the_lease_that_was_not_renewed_for_longest_has_the_age(
@@ -177,12 +173,12 @@ async def test_the_lease_that_was_not_renewed_for_longest_has_the_age(
     old, new = [_take(redis_client, await _submit(client)) for _ in range(2)]
     redis_client.zincrby(KEYS.leases(), -100_000, old.ref.keys[0])
     redis_client.zincrby(KEYS.leases(), -10_000, new.ref.keys[0])
-    assert 100 <= (await _told(client))["lectern_lease_age_seconds{}"] < 160
+    assert 100 <= (await scraped(client))["lectern_lease_age_seconds{default}"] < 160
     old.renew(HOUR)
-    assert 10 <= (await _told(client))["lectern_lease_age_seconds{}"] < 70
+    assert 10 <= (await scraped(client))["lectern_lease_age_seconds{default}"] < 70
     old.succeed("digits", 1)
     new.release(LOST)
-    assert "lectern_lease_age_seconds 0.0" in (await client.get("/metrics")).text
+    assert 'lectern_lease_age_seconds{project="default"} 0.0' in (await client.get("/metrics")).text
     assert redis_client.exists(KEYS.leases()) == 0
 
 
@@ -197,13 +193,13 @@ async def test_workers_and_their_slots_are_counted_by_queue(
     other = gone.model_copy(update={"host": "other", "slots": 3})
     redis_client.set(other.key, other.model_dump_json())
     redis_client.zadd(WORKERS, {other.key: 2**31})
-    told = await _told(client)
+    told = await scraped(client)
     assert [told[f"lectern_workers{{{queue}}}"] for queue in QUEUES] == [2, 1]
     assert [told[f"lectern_worker_slots{{{queue}}}"] for queue in QUEUES] == [5, 2]
     assert redis_client.zscore(WORKERS, gone.key) is None
     both.leave()
     redis_client.delete(other.key)
-    assert not any(name.startswith("lectern_worker") for name in await _told(client))
+    assert not any(name.startswith("lectern_worker") for name in await scraped(client))
 
 
 async def test_without_redis_nothing_is_told_of_jobs(
@@ -211,7 +207,7 @@ async def test_without_redis_nothing_is_told_of_jobs(
 ) -> None:
     """What was true at the scrape before is not repeated."""
     _take(redis_client, await _submit(client))
-    assert (await _told(client))["lectern_jobs{train.cpu,running}"] == 1
+    assert (await scraped(client))["lectern_jobs{default,train.cpu,running}"] == 1
     await services.queue.close()
     object.__setattr__(services, "queue", JobQueue("unix:///nowhere/redis.sock", "default", 5))
     text = (await client.get("/metrics")).text

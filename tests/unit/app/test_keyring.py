@@ -98,6 +98,21 @@ def test_a_revoked_key_ends_at_the_next_look(keys: Keys, keyring: Keyring) -> No
     assert keyring.live() == 0
 
 
+def test_the_projects_are_the_own_and_those_of_keys(keys: Keys, store: _Store, keyring: Keyring) -> None:
+    """Whether the keys are valid or not: what was begun with them goes on."""
+    assert [*keyring.projects] == ["own"]
+    ended, _ = keys.create("ci", (Scope.TRAIN,), "ended")
+    keys.create("ci", (Scope.TRAIN,), "expired", datetime.now(UTC) - timedelta(days=1))
+    for _ in range(2):
+        keys.create("ci", (Scope.TRAIN,), "a")
+    keys.revoke(ended.id)
+    keyring.refresh()
+    assert [*keyring.projects] == ["a", "ended", "expired", "own"]
+    store.away = True
+    keyring.refresh()
+    assert [*keyring.projects] == ["a", "ended", "expired", "own"]
+
+
 def test_a_key_expires_by_itself(keys: Keys, store: _Store) -> None:
     """Also while the store is away."""
     now = datetime.now(UTC)
