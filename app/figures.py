@@ -40,15 +40,15 @@ class JobFigures:
 
 
 class JobCollector(Collector):
-    """Tells ``figures`` when the registry is read; without them only that Redis does not answer."""
+    """Tells the figures of one scrape."""
 
-    def __init__(self) -> None:
-        """Have nothing to tell yet."""
-        self.figures: JobFigures | None = None
+    def __init__(self, figures: JobFigures | None) -> None:
+        """Keep the figures; without them only that Redis does not answer is told."""
+        self._figures = figures
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric of jobs."""
-        figures = self.figures
+        figures = self._figures
         yield GaugeMetricFamily("lectern_queue_up", "Whether Redis answers.", value=int(figures is not None))
         if figures is None:
             return

@@ -5,6 +5,7 @@ Requests that are refused unread have one line together for each turn of the eve
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import re
 import time
@@ -71,10 +72,6 @@ class Metrics:
             registry=self.registry,
         )
         self._bound: dict[tuple[str, str, int], _Answered] = {}
-        # In a registry of its own, as Redis tells every process the same and no sum of them means anything.
-        self._jobs = JobCollector()
-        self._shared = CollectorRegistry()
-        self._shared.register(self._jobs)
         self.serving = ServingMetrics(self.registry)
 
     def request(self, route: str, method: str, status: int, seconds: float, count: int = 1) -> None:
@@ -99,8 +96,7 @@ class Metrics:
         """
         self.refresh(pending)
         counted = await self._merging.merged() if self._merging else self.registry
-        self._jobs.figures = jobs
-        return generate_latest(counted) + generate_latest(self._shared)
+        return generate_latest(counted) + await asyncio.to_thread(_of_jobs, jobs)
 
     def refresh(self, pending: Iterable[Pending]) -> None:
         """Set what is known only when somebody looks: before every exposition, and every snapshot for others."""
@@ -167,6 +163,14 @@ class RequestTelemetry:
         if self._debug:  # asking structlog whether it would be shown takes longer than counting
             told = {} if count == 1 else {"count": count}
             log.debug("request_served", route=route, method=method, status=status, seconds=round(seconds, 6), **told)
+
+
+def _of_jobs(figures: JobFigures | None) -> bytes:
+    """Return the metrics of jobs. Takes some milliseconds for each project, in which predictions are not to wait."""
+    # In a registry of its own, as Redis tells every process the same and no sum of them means anything.
+    registry = CollectorRegistry()
+    registry.register(JobCollector(figures))
+    return generate_latest(registry)
 
 
 def _route(scope: Scope) -> str:
