@@ -8,6 +8,7 @@ from typing import cast
 
 from starlette.types import Receive
 
+from app.negotiation import ranked
 from app.serving.tickets import ClientLeft
 from models.contract.errors import MalformedBody, PayloadTooLarge, UnsupportedMedia
 
@@ -71,12 +72,13 @@ async def read(receive: Receive, headers: Headers, limit: int) -> bytes:
 
 
 def packed(body: bytes, accepted: bytes, least: int) -> tuple[bytes, bytes | None]:
-    """Return ``body`` in the first encoding that the client accepts and its name; small ones go as they are."""
+    """Return ``body`` in the encoding that the client likes best and its name; small ones go as they are."""
     if len(body) >= least:
-        for name, bits in WINDOW_BITS.items():
-            if name.encode() in accepted:
-                packer = zlib.compressobj(1, wbits=bits)
-                return packer.compress(body) + packer.flush(), name.encode()
+        known = (name for name in ranked(accepted.decode("latin-1")) if name in PLAIN_ENCODINGS or name in WINDOW_BITS)
+        name = next(known, "")
+        if name in WINDOW_BITS:
+            packer = zlib.compressobj(1, wbits=WINDOW_BITS[name])
+            return packer.compress(body) + packer.flush(), name.encode()
     return body, None
 
 

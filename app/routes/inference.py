@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app import bodies, openapi, problems
 from app.dependencies import JSON_TYPES, Services, model_name, parse_json, services_in
 from app.limits import Bound, Timely
+from app.negotiation import ranked
 from app.openapi import INFER_PATHS, PNG, PREDICT_PATHS
 from app.serving import inference, streaming
 from app.serving.endpoints import Endpoint
@@ -49,7 +50,6 @@ WRITTEN_INLINE_BYTES = 2**16
 WRITTEN_SECONDS = 0.005
 """How long an answer is written at a time."""
 
-QUALITY = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?")
 JSON_FORMS = frozenset({"application/json", "application/*", "*/*"})
 PACKED_BYTES = 1024
 """Smaller answers are not worth compressing."""
@@ -288,7 +288,7 @@ def _picture(verb: Verb, accept: str) -> tuple[Picture | None, str]:
     Raises:
         NotAcceptable: the verb has no picture, or none in a form that the client takes; names those it has.
     """
-    accepted = _ranked(accept)
+    accepted = ranked(accept)
     if not any(form.startswith("image/") for form in accepted):
         return None, ""  # as most clients want it, whatever they say
     forms = (PNG, *verb.picture.further) if verb.picture else ()
@@ -300,18 +300,6 @@ def _picture(verb: Verb, accept: str) -> tuple[Picture | None, str]:
     if verb.picture is None:
         raise NotAcceptable("This verb has no picture to answer with; accept application/json.")
     raise NotAcceptable(f"The picture of this verb comes as {' or '.join(forms)}; accept that, or application/json.")
-
-
-def _ranked(accept: str) -> list[str]:
-    """Return the media types that a client accepts, best first (RFC 9110, §12.5.1)."""
-    found: list[tuple[float, str]] = []
-    for item in accept.split(","):
-        form, *parameters = (part.strip().lower() for part in item.split(";"))
-        given = next((part.removeprefix("q=") for part in parameters if part.startswith("q=")), "1")
-        quality = float(given) if QUALITY.fullmatch(given) else 1.0
-        if form and quality > 0:
-            found.append((quality, form))
-    return [form for _, form in sorted(found, key=lambda pair: -pair[0])]
 
 
 def _read(verb: Verb, given: str, body: bytes) -> BaseModel:

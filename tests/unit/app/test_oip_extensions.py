@@ -159,6 +159,29 @@ async def test_large_answers_are_packed_for_who_accepts_it(client: httpx.AsyncCl
 
 
 @pytest.mark.parametrize(
+    ("accepted", "encoding"),
+    [
+        ("gzip;q=0", None),
+        ("identity, gzip;q=0, deflate;q=0", None),
+        ("br;q=1.0, *;q=0", None),
+        ("identity, gzip;q=0.5", None),
+        ("x-gzip-like", None),
+        ("gzip;q=0.2, deflate;q=0.7", "deflate"),
+        ("br, GZIP;q=0.5", "gzip"),
+        ("gzip, deflate", "gzip"),
+    ],
+)
+async def test_the_weights_of_encodings_are_read(
+    client: httpx.AsyncClient, accepted: str, encoding: str | None
+) -> None:
+    """What is refused with ``q=0`` is not sent, and of the others the one with the largest weight."""
+    many = {**IMAGES, "shape": [500, 2, 2], "data": [1] * 2000}
+    answer = await client.post(INFER, json={"inputs": [many]}, headers={"Accept-Encoding": accepted})
+    assert answer.headers.get("content-encoding") == encoding
+    assert tensors(answer)["logits"].shape == (500, 3)
+
+
+@pytest.mark.parametrize(
     ("parameters", "words"),
     [
         ({"priority": 4}, "/parameters/priority"),
