@@ -194,6 +194,12 @@ class Exchange:
         except Exception as error:  # noqa: BLE001 - told apart there
             self._fail(error)
 
+    def cut_off(self) -> None:
+        """Answer that the gateway shuts down, unless another answer was sent; whatever is computed ends by itself."""
+        if not self.response_complete:
+            self._whole()
+            self._respond(problems.cut_off(self._scope), Draining.code)
+
     def _whole(self) -> None:
         """Wait for no more of the body."""
         self.more_body = False
@@ -201,6 +207,8 @@ class Exchange:
             self._slow.cancel()
 
     def _computed(self, asked: requests.Asked, result: Outputs | Exception) -> None:
+        if self.response_complete:  # it was cut off
+            return
         if isinstance(result, Exception):
             self._fail(result)
             return

@@ -103,7 +103,7 @@ def create_app(settings: GatewaySettings, merging: Merging | None = None) -> Fas
         Callers(settings.trusted_hosts, any_host=settings.insecure and not settings.trusted_hosts),
         Rates(settings.rate_per_second, settings.rate_burst),
     )
-    app.front = RequestTelemetry(guarded, shared.metrics, debug=settings.log_level == "DEBUG")
+    app.front = RequestTelemetry(guarded, shared.metrics, shared.draining, debug=settings.log_level == "DEBUG")
     # What is read in the middle of a turn waits for the rest of it, and perhaps for half of the next.
     turns = Turns(settings.max_queue_wait_microseconds / 2e6)
     app.direct = Direct(app.front, guarded, limits.json, projects, Shedding(turns, app.front))

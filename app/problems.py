@@ -125,6 +125,11 @@ def unexpected(scope: Scope) -> Response:
     return response(LecternError("Something went wrong in Lectern; its log names this request's id."), scope)
 
 
+def cut_off(scope: Scope) -> Response:
+    """Return the answer to a request that is not done when the gateway has waited for it as long as it does."""
+    return response(errors.Draining("The gateway is shutting down and ended this request before it was done."), scope)
+
+
 def documented(*raised: type[LecternError]) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI responses of an operation that raises these errors, and those that any can raise."""
     found: dict[int | str, list[str]] = {}

@@ -159,6 +159,11 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             super().timeout_keep_alive_handler()
 
+    def cut_off(self) -> None:
+        """End a prediction that is not done although the gateway has waited for it as long as it does."""
+        if isinstance(self.cycle, Exchange):
+            self.cycle.cut_off()
+
     def _unset_keepalive_if_required(self) -> None:
         """Let the timer go on; see there."""
 

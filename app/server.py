@@ -137,6 +137,9 @@ class Server(uvicorn.Server):
         left = self._grace_seconds - (time.monotonic() - began)
         self.config.timeout_graceful_shutdown = max(0, round(left))
         await super().shutdown(sockets)
+        for connection in tuple(state.connections):
+            if isinstance(connection, BoundedProtocol):
+                connection.cut_off()
         await self._done()
 
     def _accept_many(self, listeners: Sequence[socket.socket]) -> None:

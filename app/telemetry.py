@@ -109,10 +109,11 @@ class Metrics:
 class RequestTelemetry:
     """Outermost ASGI layer: gives each request its id, counts it, and answers for what nobody caught."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, *, debug: bool = False) -> None:
-        """Wrap ``app``; with ``debug`` every request is logged."""
+    def __init__(self, app: ASGIApp, metrics: Metrics, draining: asyncio.Event, *, debug: bool = False) -> None:
+        """Wrap ``app``; once ``draining`` is set requests may be cut off; with ``debug`` every one is logged."""
         self._app = app
         self._metrics = metrics
+        self._draining = draining
         self._debug = debug
         self._prefix = uuid4().hex[:24]
         self._numbers = itertools.count(1)
@@ -141,6 +142,11 @@ class RequestTelemetry:
         structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
             await self._app(scope, receive, send_with_id)
+        except asyncio.CancelledError:
+            if not self._draining.is_set():
+                raise
+            if not answering:
+                await problems.cut_off(scope)(scope, receive, send_with_id)
         except Exception:
             log.exception("request_failed", method=scope["method"], path=scope["path"])
             if not answering:

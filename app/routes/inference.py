@@ -30,6 +30,7 @@ from app.serving.runs import Outputs
 from app.serving.streaming import Events
 from app.serving.tickets import ClientLeft, Ticket
 from models.contract.errors import (
+    Draining,
     LecternError,
     MalformedBody,
     NotAcceptable,
@@ -119,6 +120,9 @@ async def answer(path: Path, bound: Bound, scope: Scope, receive: Receive, send:
     except ClientLeft:
         outcome = "client_left"
         await problems.client_left()(scope, receive, send)
+    except asyncio.CancelledError:
+        outcome = Draining.code
+        raise
     else:
         if isinstance(content, Events):
             outcome = await content.send(extra, send, lambda error: problems.document(error, scope))
