@@ -59,6 +59,14 @@ def read_npz(part: str, path: Path, names: Sequence[str], check: HeaderCheck = _
         ) from error
 
 
+def listed_arrays(path: Path) -> str:
+    """Return the names of the arrays in an archive that ``read_npz`` has read, as messages show them."""
+    with zipfile.ZipFile(path) as archive:
+        names = sorted({name.removesuffix(".npy") for name in archive.namelist()})
+    shown = ", ".join("".join(letter if letter.isprintable() else "?" for letter in name[:50]) for name in names[:20])
+    return (f"{shown} and {len(names) - 20} more" if len(names) > 20 else shown) or "none"
+
+
 def _read_array(part: str, name: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo, check: HeaderCheck) -> Array:
     with archive.open(info) as file:
         shape, fortran_order, dtype = _read_header(part, name, file)

@@ -25,7 +25,7 @@ from models.data.images.arrays import (
     shape_facts,
     value_range_of,
 )
-from models.data.images.npz import read_npz
+from models.data.images.npz import listed_arrays, read_npz
 from models.data.kind import Content, DatasetKind, SplitOptions, UploadedFile
 from models.data.worlds.sprites import WORLDS
 
@@ -156,7 +156,7 @@ def _read(part: str, file: UploadedFile) -> Split:
 
     arrays = read_npz(part, file.path, ("images", "factors", "names"), check)
     if "images" not in arrays or "factors" not in arrays:
-        found = ", ".join(arrays) or "none"
+        found = listed_arrays(file.path)
         raise InvalidDataset.at(f"/{part}", f"needs the arrays 'images' and 'factors'; it has: {found}")
     return arrays
 

@@ -31,7 +31,7 @@ from models.data.images.arrays import (
 from models.data.images.facts import ImageFacts
 from models.data.images.folders import Choices, read_folders
 from models.data.images.idx import read_idx
-from models.data.images.npz import read_npz
+from models.data.images.npz import listed_arrays, read_npz
 from models.data.images.pixels import Background, Resize
 from models.data.images.zip_archive import holds_folders
 from models.data.kind import Content, DatasetKind, SplitOptions, UploadedFile
@@ -221,7 +221,7 @@ def _read_archive(split: str, file: UploadedFile, files: Mapping[str, UploadedFi
             found = {split: (arrays[images], arrays[labels])}
             break
     else:
-        names = ", ".join(arrays) or "none"
+        names = listed_arrays(files[split].path)
         raise _invalid(split, f"needs the arrays 'images' and 'labels' (or 'x_train' and 'y_train'); it has: {names}")
     if split == "train" and "x_test" in arrays and "y_test" in arrays:
         if "test" in files or "test_images" in files:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 import numpy as np
@@ -30,6 +30,7 @@ IGNORE = "list it under the option 'ignore'"
 MISSING = "list what means a missing value under the option 'missing'"
 
 DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+", re.ASCII)
+THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d*)?", re.ASCII)
 
 ColumnType = Literal["numeric", "categorical"]
 
@@ -178,8 +179,8 @@ class NewColumn(Column):
     def _check_texts(self, present: int) -> None:
         """Note texts that are no categories."""
         detail = ""
-        if self._index and all(map(DECIMAL_COMMA.fullmatch, self._index)):
-            detail = f"has decimal commas ({next(iter(self._index))}); write a point, or name it under 'categorical'"
+        if commas := _told_commas(self._index):
+            detail = f"{commas}, or name it under 'categorical'"
         elif present > REPEATING_ROWS and len(self._index) == present:
             detail = f"has {present} texts, each only once, so that nothing can be learnt from it; {IGNORE}"
             if self._mostly_numbers:
@@ -188,14 +189,27 @@ class NewColumn(Column):
             self.source.problem(self.name, detail)
 
     def _told_texts(self) -> str:
-        if self._index and all(map(DECIMAL_COMMA.fullmatch, self._index)):
-            return f"has decimal commas ({next(iter(self._index))}); write a point"
+        if commas := _told_commas(self._index):
+            return commas
         if self._long_line is not None:
             return f"holds text of more than {LONGEST_CATEGORY} characters (line {self._long_line}); {IGNORE}"
         told = f"is not numeric and has more than {MOST_CATEGORIES} different texts"
         if not self._mostly_numbers:
             return f"{told}; {IGNORE}, or merge categories"
         return f"{told}, most of them numbers; mend {self._named_strays('line')}, {MISSING}, or {IGNORE}"
+
+
+def _told_commas(texts: Collection[str]) -> str | None:
+    """Tell of numbers with commas: all of them, or beside plain ones if they can all separate thousands."""
+    commas = [text for text in texts if number(text) is None]
+    if not commas:
+        return None
+    if all(map(THOUSANDS.fullmatch, commas)):
+        said = f"has numbers with commas ({commas[0]}); leave out commas that separate thousands"
+        return f"{said}, and write a point for those that mark decimals"
+    if all(map(DECIMAL_COMMA.fullmatch, texts)):
+        return f"has decimal commas ({commas[0]}); write a point"
+    return None
 
 
 def _idle(values: Array) -> str | None:

@@ -6,6 +6,7 @@ Both give texts, labels and the line of each; what is wrong goes into ``problems
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import cast
@@ -19,6 +20,9 @@ from models.data.text_lines import read_lines, shown
 
 LONGEST_TEXT = 100_000
 LONGEST_LABEL = 200
+MOST_NAMED = 20
+NAME_THEM = "Name it with the options 'text' and 'label'"
+JSON_ARRAY = re.compile(r"\[\s*(?:$|[\[{])")
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,11 @@ def read_labelled(part: str, file: UploadedFile, columns: Columns, problems: Pro
         PayloadTooLarge: more bytes, lines or fields than are read.
     """
     found = LabelledTexts(place=shown(file))
-    rows = _json_rows if _is_jsonl(part, file) else _csv_rows
+    first = next((line.strip() for line in read_lines(part, file, Problems()) if line.strip()), "")
+    if told := _document(first):
+        problems.add(part, f"{found.place}: {told}; write one object a line")
+        return found
+    rows = _json_rows if first.startswith("{") else _csv_rows
     before = problems.count
     for line, text, label in rows(part, file, columns, problems):
         wrong = _wrong(text, label)
@@ -71,29 +79,57 @@ def _wrong(text: str, label: str) -> str | None:
     return f"the label is longer than {LONGEST_LABEL} characters" if len(label) > LONGEST_LABEL else None
 
 
-def _is_jsonl(part: str, file: UploadedFile) -> bool:
-    first = next((line for line in read_lines(part, file, Problems()) if line.strip()), "")
-    return first.lstrip().startswith("{")
+def _document(first: str) -> str | None:
+    """Say what JSON a file is that holds no object a line, by its first line."""
+    if first == "{":
+        return "is a JSON object over several lines"
+    return "is a JSON array" if JSON_ARRAY.match(first) else None
 
 
 def _json_rows(part: str, file: UploadedFile, columns: Columns, problems: Problems) -> Iterator[tuple[int, str, str]]:
-    for number, line in enumerate(read_lines(part, file, problems), start=1):
-        if not line.strip():
-            continue
+    keys = (columns.text, columns.label)
+    other_keys: frozenset[str] | None = None
+    for number, row in _json_lines(part, file, problems):
         place = f"{shown(file)} line {number}"
-        try:
-            row = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            problems.add(part, f"{place}: is not JSON ({error}); write one object a line")
+        absent = _absent(row, keys)
+        if other_keys is None:
+            other_keys = absent
+            if absent:
+                problems.add(part, f"{place}: {_told_keys(row, absent)}")
+        if absent and absent == other_keys:
             continue
-        values = [_json_text(row, key) for key in (columns.text, columns.label)]
-        missing = [key for key, value in zip((columns.text, columns.label), values, strict=True) if value is None]
+        values = [_json_text(row, key) for key in keys]
+        missing = [key for key, value in zip(keys, values, strict=True) if value is None]
         if missing:
             detail = f"has no text under '{missing[0]}'; each line is an object with '{columns.text}' and"
             problems.add(part, f"{place}: {detail} '{columns.label}'")
             continue
         text, label = cast("list[str]", values)
         yield number, text, label
+
+
+def _json_lines(part: str, file: UploadedFile, problems: Problems) -> Iterator[tuple[int, object]]:
+    """Yield the value of each line that has one, with its number."""
+    for number, line in enumerate(read_lines(part, file, problems), start=1):
+        if line.strip():
+            try:
+                row: object = orjson.loads(line)
+            except orjson.JSONDecodeError as error:
+                problems.add(part, f"{shown(file)} line {number}: is not JSON ({error}); write one object a line")
+                continue
+            yield number, row
+
+
+def _absent(row: object, keys: Sequence[str]) -> frozenset[str]:
+    """Return those of ``keys`` that an object does not have."""
+    return frozenset(keys) - cast("dict[str, object]", row).keys() if isinstance(row, dict) else frozenset()
+
+
+def _told_keys(row: object, absent: frozenset[str]) -> str:
+    """Say of the first object, and so of all like it, which keys it has instead."""
+    called = " or ".join(f"'{key}'" for key in sorted(absent))
+    named = ", ".join(key[:50] for key in list(cast("dict[str, object]", row))[:MOST_NAMED]) or "none"
+    return f"no key is called {called}; there are: {named}. {NAME_THEM}"
 
 
 def _json_text(row: object, key: str) -> str | None:
@@ -109,9 +145,8 @@ def _csv_rows(part: str, file: UploadedFile, columns: Columns, problems: Problem
     table = CsvTable(part, file, None, problems)
     for name in (columns.text, columns.label):
         if problems.count == before and name not in table.header:
-            named = ", ".join(column[:50] for column in table.header[:20])
-            detail = f"no column is called '{name}'; there are: {named}. Name it with the options 'text' and 'label'"
-            table.problem(1, detail)
+            named = ", ".join(column[:50] for column in table.header[:MOST_NAMED])
+            table.problem(1, f"no column is called '{name}'; there are: {named}. {NAME_THEM}")
     if problems.count != before:
         return
     positions = [table.header.index(name) for name in (columns.text, columns.label)]

@@ -123,6 +123,7 @@ def test_upload_numbers_the_classes_of_each_factor(tmp_path: Path) -> None:
 
 WRONG: list[Any] = [
     pytest.param({"other": 1}, "/train", "needs the arrays 'images' and 'factors'", id="no arrays"),
+    pytest.param({"images": _arrays()["images"], "labels": 1}, "/train", "it has: images, labels", id="other arrays"),
     pytest.param(_arrays(images=np.zeros((6, 3))), "/train", "must be (count, height, width)", id="flat images"),
     pytest.param(_arrays(factors=np.zeros(6)), "/train", "factors of shape (6,)", id="one axis"),
     pytest.param(_arrays(factors=np.zeros((5, 2))), "/train", "factors of shape (5, 2)", id="fewer factors"),

@@ -150,6 +150,8 @@ def test_ragged_images_are_refused_as_pickles(upload: Upload) -> None:
         ({}, "is missing"),
         ({"train": {"pixels": IMAGES}}, "it has: pixels"),
         ({"train": {"images": IMAGES}}, "needs the arrays"),
+        ({"train": {"images": IMAGES, "targets": LABELS}}, r"\(or 'x_train' and 'y_train'\); it has: images, targets$"),
+        ({"train": {f"a{i:02}": LABELS for i in range(22)}}, "it has: a00, .*, a19 and 2 more"),
         ({"extra": {"images": IMAGES, "labels": LABELS}}, "is not a part"),
         ({"test": {"images": IMAGES, "labels": LABELS}}, "is missing"),
     ],

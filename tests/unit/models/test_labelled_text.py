@@ -83,6 +83,9 @@ def test_preview_shows_what_classify_takes(labelled: Reader) -> None:
         ('{"text": "a", "label": "x"}\n{"text": 1.5, "label": "y"}\n', "line 2: has no text under 'text'"),
         ('{"text": "a", "label": "x"}\n{"text": "a"', "line 2: is not JSON"),
         ('{"text": "a", "label": "x"}\n["b", "y"]\n', "line 2: has no text under 'text'"),
+        ('[{"text": "a", "label": "x"}, {"text": "b", "label": "y"}]\n', "is a JSON array; write one object a line"),
+        ('[\n  {"text": "a", "label": "x"}\n]\n', "is a JSON array; write one object a line"),
+        ('{\n  "text": "a",\n  "label": "x"\n}\n', "is a JSON object over several lines; write one object a line"),
         (b"text,label\na,x\n\xe4,y\n", "line 3: the text is not UTF-8"),
         ('text,label\n"a,x\n', "a quote opens here and never closes"),
         (f"text,label\n{'x' * 100_001},a\nb,c\n", "line 2: the text has 100001 characters"),
@@ -93,6 +96,23 @@ def test_wrong_files_are_refused_with_their_lines(labelled: Reader, file: str | 
         labelled(file)
     assert any(reason in error.detail for error in refused.value.errors), refused.value.errors
     assert {error.pointer for error in refused.value.errors} == {"/train"}
+
+
+def test_other_keys_are_told_once_with_the_options_that_choose(labelled: Reader) -> None:
+    """Of a file whose objects are all alike; what is wrong in other lines is told beside it."""
+    with pytest.raises(InvalidDataset, match=r".") as refused:
+        labelled('{"review": "Fine", "stars": 5}\n{"review": "Bad", "stars": 1}\n{"text": 1.5, "label": "x"}\n')
+    told = "no key is called 'label' or 'text'; there are: review, stars. Name it with the options 'text' and 'label'"
+    assert [error.detail for error in refused.value.errors] == [
+        f"train.csv line 1: {told}",
+        "train.csv line 3: has no text under 'text'; each line is an object with 'text' and 'label'",
+    ]
+    with pytest.raises(InvalidDataset, match=r".") as refused:
+        labelled('{"text": "a", "label": "x"}\n{"text": "b"}\n{"text": "c"}\n')
+    assert [error.detail.partition(":")[0] for error in refused.value.errors] == [
+        "train.csv line 2",
+        "train.csv line 3",
+    ]
 
 
 def test_label_that_train_never_has_is_refused(labelled: Reader) -> None:

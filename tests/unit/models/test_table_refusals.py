@@ -87,11 +87,27 @@ def test_wrong_file_is_refused_with_its_line(read: TableReader, text: str | byte
         (numbered(600, lambda row: f"w{row % 300}"), "more than 255 different texts; list it under"),
         (numbered(600, lambda row: str(row) if row != 299 else "oops"), "mend 'oops' in line 301"),
         (numbered(600, lambda row: f"{row},5".join('""')), "has decimal commas (0,5); write a point"),
+        (numbered(50, lambda row: f'"{row + 1},{row:03}"'), "has numbers with commas (1,000); leave out commas that"),
+        (
+            numbered(50, lambda row: f'"{row},000,000"' if row % 2 else str(row)),
+            "leave out commas that separate thousands",
+        ),
+        (numbered(600, lambda row: f'"{row + 1},{row:03}"'), "leave out commas that separate thousands"),
         (numbered(50, lambda row: f"name {row}"), "50 texts, each only once"),
         (numbered(50, str, lambda row: f"{row}.5"), "50 different values in 50 rows; a class must"),
         (numbered(1_400, str, str), "more than 1000 different values in 1400 rows"),
     ],
-    ids=["too many", "slip", "decimal commas", "names", "regression", "too many classes"],
+    ids=[
+        "too many",
+        "slip",
+        "decimal commas",
+        "thousands",
+        "some thousands",
+        "many",
+        "names",
+        "regression",
+        "too many classes",
+    ],
 )
 def test_columns_that_cannot_be_learnt_say_so(read: TableReader, text: str, reason: str) -> None:
     ((pointer, detail),) = _refused(read, text)
