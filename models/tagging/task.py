@@ -78,7 +78,8 @@ class Transitions(Options):
 class TaggedSentence(Options):
     """The best tags of one sentence and their log-probability in nats.
 
-    Tags of spans are in IOB2; with ``constrained`` false they are raw, in the scheme that the model learnt.
+    Tags of spans are in IOB2; with ``constrained`` false they are raw, in the scheme that the model learnt, as
+    those of marginals and transitions always are.
     """
 
     tokens: tuple[str, ...]

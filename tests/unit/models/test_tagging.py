@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -86,6 +87,18 @@ def test_an_answer_depends_on_its_sentence_alone(*, sentences: list[list[str]], 
         assert found["score"] <= 1e-9
         if constrained:
             assert illegal_at(found["tags"], "bio") is None
+
+
+def test_spans_are_answered_in_iob2_and_the_model_told_of_in_its_own_scheme() -> None:
+    """Marginals and transitions are those of the tags that were learnt."""
+    tags = tag_set(["B-X"], "bioes")
+    model = served()
+    model = replace(model, assets={**model.assets, "tags": list(tags), "scheme": "bioes"})
+    (found,) = ask(model, [list("abcdeabcde")], marginals=True, transitions=True, n_best=5)
+    assert "S-X" in tags
+    assert found["marginals"]["tags"] == found["transitions"]["tags"] == tags
+    for answered in (found["tags"], *(item["tags"] for item in found["alternatives"])):
+        assert set(answered) <= {"O", "B-X", "I-X"}
 
 
 def test_raw_tags_are_illegal_at_times() -> None:
