@@ -200,6 +200,12 @@ class Client:
                 raise failure
             time.sleep(RECONNECT_PAUSE_SECONDS)
 
+    def workers(self, queue: str) -> int | None:
+        """Return how many workers take jobs from ``queue``, None if that is not told. Keys need the scope ``admin``."""
+        metric = f'lectern_workers{{queue="{queue}"}} '
+        lines = self._send("GET", "/metrics").text.splitlines()
+        return next((int(float(line.removeprefix(metric))) for line in lines if line.startswith(metric)), None)
+
     def models(self) -> list[Model]:
         """Return all models."""
         return self._items(Model, "/v1/models")

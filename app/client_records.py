@@ -81,6 +81,7 @@ class Job(Reply):
     version: int | None = None
     resumed_from: str | None = None
     priority: str = ""
+    queue: str = ""
     worker: str | None = None
     checkpoint: bool = False
     log: tuple[str, ...] | None = None

@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from app.cli.guarded import Program
+from app.cli.home import store_url
 from app.cli.output import CommandFailed
 
 DELAY_SECONDS = 9.0
@@ -100,7 +101,18 @@ def require(url: str) -> None:
             f"No Redis answers at {shown} ({reason}); start one there, correct LECTERN_REDIS_URL, "
             "or leave it unset and let 'lectern up' start its own."
         )
-        raise CommandFailed(message)
+        raise CommandFailed(f"{_beside(Path(os.environ.get('LECTERN_HOME', '.lectern')))}{message}")
+
+
+def _beside(home: Path) -> str:
+    """Return how to join the ``lectern up`` in ``home``, nothing if none runs there."""
+    url = redis_url(home.absolute() / SOCKET)
+    if unreachable(url):
+        return ""
+    return (
+        f"'lectern up' runs in {home.absolute()}; to join it set LECTERN_REDIS_URL='{url}' "
+        f"and LECTERN_STORE_URL='{store_url(home)}'. "
+    )
 
 
 def _platform() -> str:

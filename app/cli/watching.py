@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from app.cli.output import CommandFailed, metrics_line, note
+from app.cli.waiting import Waiting
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,9 +35,10 @@ def watch(client: Client, job_id: str, on_event: Show | None = None) -> Job:
     Raises:
         CommandFailed: the job failed or was cancelled; says why.
     """
-    with _display() as show:
+    with _display() as show, closing(Waiting(client, job_id, partial(_warn, show))) as waiting:
         for event in client.events(job_id):
             show(event)
+            waiting.see(event)
             if on_event:
                 on_event(event)
     job = client.job(job_id)
@@ -53,6 +56,13 @@ def result_line(job: Job, card: ModelCard) -> str:
     """Return what came out: model, version and test metrics."""
     metrics = metrics_line(card.metrics.get("test", {}))
     return f"{job.model} version {card.version}{f': test {metrics}' if metrics else ''}"
+
+
+def _warn(show: Show, sentence: str) -> None:
+    from app.client import Event  # noqa: PLC0415 - `lectern --help` opens no connection
+    from models.contract.jobs import WARNING  # noqa: PLC0415 - as above
+
+    show(Event(id="", event="log", data={"line": f"{WARNING}{sentence}"}))
 
 
 @contextmanager

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 ANSWER_SECONDS = 3.0
 OLDEST = (6, 2)
 SKEW_SECONDS = 2.0
+NO_GPU = "submit with training.device auto or cpu, or start a worker on a machine with a GPU"
 
 
 def server() -> Finding:
@@ -107,7 +108,7 @@ def clock(client: Redis) -> Finding:
 
 def workers(client: Redis) -> Iterator[Finding]:
     """Yield who takes jobs, and what waits for nobody."""
-    from models.contract.jobs import QUEUES, waiting_lists  # noqa: PLC0415 - `lectern --help` needs no record of a job
+    from models.contract.jobs import GPU_QUEUE, QUEUES, waiting_lists  # noqa: PLC0415 - `lectern --help` needs no record of a job
 
     present = _present(client)
     waiting = {queue: sum(map(client.llen, waiting_lists(queue))) for queue in QUEUES}
@@ -117,7 +118,8 @@ def workers(client: Redis) -> Iterator[Finding]:
     others = [item for item in present if item.version != own_version()]
     start = "start one with 'lectern worker' or 'lectern up'"
     for queue, count in stuck.items():
-        yield problem("workers", f"{count} job(s) wait in {queue}, and no worker takes from it", start)
+        remedy = NO_GPU if queue == GPU_QUEUE else start
+        yield problem("workers", f"{count} job(s) wait in {queue}, and no worker takes from it", remedy)
     if not present and not stuck:
         yield warning("workers", "there is none: jobs will stay queued", start)
     for item in others:

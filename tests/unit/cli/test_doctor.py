@@ -261,6 +261,7 @@ def test_workers_are_there_for_what_waits(client: Redis) -> None:
     client.lpush("train.gpu", "a job")
     (finding,) = (finding for finding in redis.workers(client) if finding.level == "problem")
     assert "wait in train.gpu" in finding.detail
+    assert "training.device auto or cpu" in finding.remedy
     present(client, pid=8, queues=("train.gpu",), version="0.0.1")
     assert [level(finding) for finding in redis.workers(client)] == ["warning"]
 

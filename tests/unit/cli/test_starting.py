@@ -140,6 +140,28 @@ def test_an_embedded_redis_keeps_its_data_when_killed(tmp_path: Path) -> None:
             server.send_signal(signal.SIGKILL)
 
 
+def test_a_piece_beside_a_lectern_up_is_told_how_to_join_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Redis of `lectern up` listens on no port; what was set for the store stays."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LECTERN_HOME", raising=False)
+    monkeypatch.delenv("LECTERN_STORE_URL", raising=False)
+    home = tmp_path / ".lectern"
+    home.mkdir()
+    path = embedded_redis.socket_path(home)
+    url = embedded_redis.redis_url(path)
+    with subprocess.Popen(embedded_redis.program(home, path).command, stdout=subprocess.DEVNULL) as server:
+        deadline = time.monotonic() + 10
+        while embedded_redis.unreachable(url) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        with pytest.raises(CommandFailed) as caught:
+            embedded_redis.require("redis://127.0.0.1:1/0")
+        server.terminate()
+    assert f"LECTERN_REDIS_URL='{url}' and LECTERN_STORE_URL='{(home / 'store').as_uri()}'" in caught.value.detail
+    with pytest.raises(CommandFailed) as caught:
+        embedded_redis.require("redis://127.0.0.1:1/0")
+    assert caught.value.detail.startswith("No Redis answers")
+
+
 def test_a_redis_that_does_not_answer_is_named_without_its_password() -> None:
     with pytest.raises(CommandFailed) as caught:
         embedded_redis.require("redis://:secret@127.0.0.1:1/0")
