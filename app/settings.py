@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.listening import is_loopback
@@ -15,6 +16,11 @@ from models.contract.config import Name
 
 def _store_here() -> str:
     return (Path.cwd() / ".lectern" / "store").as_uri()
+
+
+def complaints(error: ValidationError) -> list[str]:
+    """Return a sentence for each variable that cannot be what it is set to."""
+    return [f"LECTERN_{'_'.join(map(str, issue['loc'])).upper()}: {issue['msg']}" for issue in error.errors()]
 
 
 class GatewaySettings(BaseSettings):
@@ -113,3 +119,17 @@ class GatewaySettings(BaseSettings):
     def listens_beyond_this_machine(self) -> bool:
         """Return whether others than processes of this machine can connect."""
         return not is_loopback(self.host)
+
+
+def main() -> int:
+    """Say what is wrong with the settings of the environment; return 1 if anything is."""
+    try:
+        GatewaySettings()
+    except ValidationError as error:
+        sys.stderr.writelines(f"{line}\n" for line in complaints(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

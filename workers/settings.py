@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated
@@ -92,3 +93,17 @@ class WorkerSettings(BaseSettings):
             return self.trainer_threads
         available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return max(1, available // self.worker_slots)
+
+
+def main() -> int:
+    """Say what is wrong with the settings of the environment; return 1 if anything is."""
+    try:
+        WorkerSettings()
+    except ValidationError as error:
+        sys.stderr.writelines(complaints(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -5,16 +5,13 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from app.cli.address import check_exposure
 from app.cli.embedded_redis import require
 from app.cli.output import CommandFailed
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
 
 DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
 
@@ -36,13 +33,13 @@ def gateway(
     from pydantic import ValidationError  # noqa: PLC0415 - as below
 
     from app.entry import serve  # noqa: PLC0415 - `lectern --help` needs no gateway
-    from app.settings import GatewaySettings  # noqa: PLC0415 - as above
+    from app.settings import GatewaySettings, complaints  # noqa: PLC0415 - as above
 
     given: dict[str, Any] = {"host": host, "port": port, "processes": processes, "insecure": insecure}
     try:
         settings = GatewaySettings(**given)
     except ValidationError as error:
-        raise CommandFailed("; ".join(map(_setting, error.errors()))) from error
+        raise CommandFailed("; ".join(complaints(error))) from error
     check_exposure(settings.host, settings.store_url, insecure=settings.insecure)
     require(settings.redis_url)
     raise typer.Exit(serve(settings))
@@ -64,8 +61,3 @@ def worker(
     os.environ.update({name: str(value) for name, value in given.items() if value is not None})
     os.environ["PYTHONSAFEPATH"] = "1"
     os.execv(sys.executable, [sys.executable, "-m", "workers"])  # noqa: S606 - this process becomes the worker
-
-
-def _setting(issue: ErrorDetails) -> str:
-    name = "_".join(str(step) for step in issue["loc"])
-    return f"LECTERN_{name.upper()}: {issue['msg']}"

@@ -24,6 +24,7 @@ from app.cli.guarded import Emit, Program
 from app.cli.home import Home
 from app.cli.kept import Kept
 from app.cli.output import CommandFailed
+from app.cli.settings_check import check_settings
 
 STARTS = 5
 REDIS_START_SECONDS = 60.0
@@ -65,8 +66,9 @@ class Stack:
         """Start everything; return when the gateway is ready, or ``halt`` was set.
 
         Raises:
-            CommandFailed: the home is in use, Redis does not answer or the gateway cannot start.
+            CommandFailed: a setting is wrong, the home is in use, Redis does not answer or the gateway cannot start.
         """
+        check_settings(self._environment())
         self._lock = Home(self.home)
         try:
             self._start_redis()

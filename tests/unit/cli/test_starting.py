@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import io
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -22,6 +23,8 @@ from app.cli import embedded_redis
 from app.cli.address import Address, check_exposure, free_address
 from app.cli.home import Home
 from app.cli.output import CommandFailed
+from app.cli.settings_check import check_settings
+from app.cli.stack import Stack, StackOptions
 from app.cli.up import LogStream
 from models.artifacts.store import ArtifactStore
 
@@ -74,6 +77,37 @@ def test_listening_to_others_needs_insecure_or_a_key(host: str, tmp_path: Path) 
         check_exposure(host, store_url, insecure=False)
     with pytest.raises(CommandFailed, match="cannot be told"):
         check_exposure(host, "nowhere://x", insecure=False)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "program"),
+    [
+        ("LECTERN_WORKER_SLOTS", "abc", "workers.settings"),
+        ("LECTERN_LEASE_SECONDS", "0", "workers.settings"),
+        ("LECTERN_LOG_LEVEL", "verbose", "app.settings"),
+    ],
+)
+def test_a_wrong_setting_stops_up_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, program: str
+) -> None:
+    """With the sentence of the program whose setting it is."""
+    monkeypatch.setenv(variable, value)
+    said = subprocess.run([sys.executable, "-m", program], capture_output=True, text=True, check=False)
+    assert (said.returncode, said.stderr.startswith(f"{variable}: ")) == (1, True)
+    stack = Stack(StackOptions(tmp_path / "home", Address("127.0.0.1", 1)), print)
+    with pytest.raises(CommandFailed) as caught:
+        stack.__enter__()
+    assert caught.value.detail == said.stderr.strip()
+    assert not (tmp_path / "home").exists()
+
+
+def test_all_wrong_settings_are_named_at_once() -> None:
+    """Those of the gateway and those of the workers; what is right is passed over."""
+    wrong = {"LECTERN_QUEUES": "train.tpu", "LECTERN_LEASE_SECONDS": "0", "LECTERN_RATE_BURST": "0"}
+    check_settings({**os.environ, "LECTERN_LEASE_SECONDS": "20"})
+    with pytest.raises(CommandFailed) as caught:
+        check_settings({**os.environ, **wrong, "LECTERN_MAX_ATTEMPTS": "3"})
+    assert set(re.findall("LECTERN_[A-Z_]+(?=:)", caught.value.detail)) == set(wrong)
 
 
 def test_a_home_is_used_by_one_at_a_time(tmp_path: Path) -> None:
