@@ -16,6 +16,7 @@ from starlette.types import Scope
 from app import json_text
 from app.access.keyring import Grant, Keyring
 from app.bodies import PLAIN_ENCODINGS
+from app.peers import Change, Peers, What
 from app.queue import JobQueue
 from app.reading import Readings
 from app.serving.registry import Registry
@@ -73,11 +74,20 @@ class Services:
     waiting: ThreadPoolExecutor
     """Threads that wait while another process computes."""
     draining: asyncio.Event
+    peers: Peers | None
+    """The other processes of the gateway; None if there are none."""
 
     @property
     def default_timeout(self) -> float:
         """Seconds within which a prediction is answered that names no time of its own; 0 is any time."""
         return self.settings.default_timeout_microseconds / 1e6
+
+    async def change(self, model: str, what: What) -> None:
+        """Do to a model in every process of the gateway what one was asked for."""
+        change = Change(self.project, model, what)
+        self.registry.apply(change)
+        if self.peers is not None:
+            await self.peers.pass_on(change)
 
 
 class ServicesByProject(Protocol):

@@ -30,6 +30,7 @@ from app.entry import refuse
 from app.exchange import Direct
 from app.limits import BodyLimit, BodyLimits
 from app.listening import url_of
+from app.peers import Peers
 from app.projects import Projects, Shared, ended
 from app.reading import Readings
 from app.routes import datasets, documentation, families, health, inference, jobs, models, oip
@@ -37,7 +38,7 @@ from app.serving.runtimes.onnx import OnnxRuntime
 from app.serving.runtimes.torchscript import TorchScriptRuntime
 from app.settings import GatewaySettings
 from app.shedding import Shedding, Turns
-from app.telemetry import Merging, Metrics, RequestTelemetry
+from app.telemetry import Metrics, RequestTelemetry
 from models.artifacts.store import ArtifactStore
 from models.catalog import Catalog
 from models.contract.errors import LecternError
@@ -74,15 +75,15 @@ class Gateway(FastAPI):
         await super().__call__(scope, receive, send)
 
 
-def create_app(settings: GatewaySettings, merging: Merging | None = None) -> FastAPI:
-    """Return the gateway as an ASGI application; ``merging`` if it is one process of several.
+def create_app(settings: GatewaySettings, peers: Peers | None = None) -> FastAPI:
+    """Return the gateway as an ASGI application; with ``peers`` if it is one process of several.
 
     Raises:
         StoreUnavailable: the artifact store cannot be opened.
         ModuleNotFoundError: a package of families is not there.
         ValueError: the URL of Redis is none.
     """
-    shared = _shared(settings, merging)
+    shared = _shared(settings, peers)
     projects = Projects(shared)
     keyring = Keyring(Keys(shared.store), settings.project)
     app = Gateway(
@@ -141,18 +142,19 @@ def cannot_start(error: Exception) -> str:
     return f"Lectern cannot start: {error}"
 
 
-def _shared(settings: GatewaySettings, merging: Merging | None) -> Shared:
+def _shared(settings: GatewaySettings, peers: Peers | None) -> Shared:
     return Shared(
         settings=settings,
         catalog=Catalog(settings.families),
         store=ArtifactStore(settings.store_url),
         readings=Readings(settings),
-        metrics=Metrics(merging),
+        metrics=Metrics(peers),
         runtimes={"onnx": OnnxRuntime(), "torchscript": TorchScriptRuntime(settings.torchscript_limit_seconds)},
         executor=ThreadPoolExecutor(settings.threads(), thread_name_prefix="requests"),
         computing=ThreadPoolExecutor(settings.threads(), thread_name_prefix="inference"),
         waiting=ThreadPoolExecutor(settings.threads(), thread_name_prefix="waiting"),
         draining=asyncio.Event(),
+        peers=peers,
     )
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from app.dependencies import Services
+from app.peers import Change, Peers
 from app.queue import JobQueue
 from app.reading import Readings
 from app.serving import sessions
@@ -45,6 +46,7 @@ class Shared:
     computing: ThreadPoolExecutor
     waiting: ThreadPoolExecutor
     draining: asyncio.Event
+    peers: Peers | None = None
     memory: Memory = field(default_factory=OrderedDict[tuple[str, str, int], Endpoint])
 
 
@@ -73,6 +75,13 @@ class Projects:
             if self._following is not None:
                 self._following.append(_followed(found))
         return found
+
+    def follow(self, change: Change) -> None:
+        """Do what one process of the gateway asked of all."""
+        registry = self.of(change.project).registry
+        registry.apply(change)
+        if change.what == "load":
+            registry.warm(change.model)
 
     def start(self) -> None:
         """Follow what changes in the projects, also in those to come."""
@@ -114,6 +123,7 @@ class Projects:
             computing=shared.computing,
             waiting=shared.waiting,
             draining=shared.draining,
+            peers=shared.peers,
         )
 
     def _load(self, versions: Versions, model: str, number: int) -> LoadedModel:

@@ -58,15 +58,16 @@ def _serve(listener: socket.socket, connection: socket.socket) -> int:
         services.metrics.refresh(services.registry.pending())
         return snapshots.take(services.metrics.registry)
 
-    async def ready() -> None:
-        await link.open(take, server.leave)
-
     class Child(Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await link.open(take, self.leave, app.state.projects.follow)
+            await super().startup(sockets)
+
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             if sig == signal.SIGTERM:
                 super().handle_exit(sig, frame)
 
-    server = Child(app, settings.shutdown_grace_seconds, services.draining, ready, link.close)
+    server = Child(app, settings.shutdown_grace_seconds, services.draining, link.ready, link.close)
     server.run(sockets=[listener])
     return 0
 

@@ -45,6 +45,9 @@ class Member:
         self.gone = asyncio.Event()
         self.heard = asyncio.Event()
         """Set when a snapshot came."""
+        self.follows = False
+        """Whether it is told of changes, and confirms that it followed."""
+        self._following: dict[int, asyncio.Event] = {}
         self._process = process
         self._reader = reader
         self._writer = writer
@@ -98,11 +101,26 @@ class Member:
         if not self._writer.is_closing():
             self._writer.write(messages.pack(word, **fields))
 
+    def follow(self, number: int, change: Mapping[str, Any]) -> asyncio.Event:
+        """Tell it of a change; return what is set when it has followed, or ended."""
+        followed = self._following[number] = asyncio.Event()
+        self.tell("change", id=number, change=change)
+        return followed
+
+    def has_followed(self, number: int) -> None:
+        """Note that it followed a change."""
+        followed = self._following.pop(number, None)
+        if followed:
+            followed.set()
+
     async def said(self) -> AsyncGenerator[Message]:
         """Yield what it says until it is gone, and has been waited for."""
         ended = asyncio.create_task(self._ended())
         async for message in messages.messages(self._reader):
             yield message
+        self.follows = False
+        for number in list(self._following):
+            self.has_followed(number)
         await ended
         self._writer.close()
 

@@ -1,7 +1,10 @@
 """What parent and children say to one another: a length, then a JSON object whose ``word`` says what it means.
 
-From the parent: ``begin`` with the settings, ``poll`` for a snapshot, ``merged`` as the answer to a ``scrape``, and
-``leave``. From a child: ``refused`` with a sentence or ``ready``, then ``snapshot`` now and then, and ``scrape``.
+From the parent: ``begin`` with the settings, ``poll`` for a snapshot, ``merged`` as the answer to a ``scrape``,
+``change`` that is to be followed, ``confirmed`` as the answer to ``join`` and ``change``, and ``leave``. From a child:
+``refused`` with a sentence, or ``join`` before it takes requests, which is answered when it was told what is unloaded,
+and ``ready`` when it does; then ``snapshot`` now and then, ``scrape``, ``change`` that all are to follow, which is
+answered when they have, and ``followed``.
 """
 
 from __future__ import annotations

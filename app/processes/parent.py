@@ -1,7 +1,8 @@
 """The parent of several gateway processes: ``python -m app.processes.parent LISTENER SETTINGS``, two descriptors.
 
 ``entry.py`` becomes it. It holds the listening socket and serves nothing: it starts the children, starts again those
-that end, passes on that the gateway is to stop, restarts one after the other on SIGHUP, and adds up their metrics.
+that end, passes on that the gateway is to stop and what one child changes for all, restarts one after the other on
+SIGHUP, and adds up their metrics.
 Imports neither FastAPI nor what computes.
 """
 
@@ -24,6 +25,7 @@ import structlog
 
 from app.listening import url_of
 from app.logs import configure_logs
+from app.processes.changes import Changes
 from app.processes.ledger import Ledger
 from app.processes.member import COMMAND, Member
 from app.processes.messages import Message
@@ -60,6 +62,7 @@ class Parent:
         self._plan = plan
         self._listener = listener
         self._ledger = Ledger()
+        self._changes = Changes()
         self._members: dict[int, Member] = {}
         self._numbers: set[int] = set()
         self._to_come = 0
@@ -182,6 +185,13 @@ class Parent:
             case "scrape":
                 self._ledger.record(member.number, message["series"])
                 self._tasks.create_task(self._answer(member, message["id"]))
+            case "join":
+                self._changes.join(member, message)
+            case "change":
+                awaited = self._changes.begin(message["change"], self._members.values())
+                self._tasks.create_task(self._changes.confirm(member, message, awaited))
+            case "followed":
+                member.has_followed(message["id"])
             case word:
                 log.error("unknown_message", process=member.number, word=word)
 

@@ -102,7 +102,10 @@ def artifact(services: Serving, model: ModelName, version: str) -> StreamingResp
     responses=documented(ModelNotFound, VersionNotFound, VersionInUse),
 )
 async def delete_version(services: Serving, model: ModelName, version: str) -> None:
-    """Delete a version that no alias points at; its number is never used again."""
+    """Delete a version that no alias points at; its number is never used again.
+
+    Every process of the gateway has followed when this is answered, as with aliases.
+    """
     if not (version.isascii() and version.isdigit()):
         raise VersionNotFound.named(f"version of '{model}' called", version)
     manifest = await to_thread.run_sync(_manifest, services, model, version)
@@ -122,7 +125,11 @@ async def set_alias(
     alias: str,
     wanted: Annotated[AliasRequest, Depends(json_body(AliasRequest))],
 ) -> AliasAnswer:
-    """Point an alias at a version; requests follow at once."""
+    """Point an alias at a version; requests that begin after the answer follow.
+
+    In every process of the gateway; one that does not react for a second is not waited for. Other gateways with the
+    same store follow within a second.
+    """
     name = AliasName.parse({"alias": alias}).alias
     try:
         await to_thread.run_sync(services.versions.set_alias, model, name, wanted.version)
@@ -139,7 +146,7 @@ async def set_alias(
     responses=documented(ModelNotFound, AliasNotFound),
 )
 async def delete_alias(services: Serving, model: ModelName, alias: str) -> None:
-    """Remove an alias; the version it pointed at stays."""
+    """Remove an alias; the version it pointed at stays. Requests follow as when one is set."""
     name = AliasName.parse({"alias": alias}).alias
     await to_thread.run_sync(services.versions.set_alias, model, name, None)
     await _changed(services, model)
@@ -179,8 +186,8 @@ def _summary(services: Services, name: str) -> ModelSummary:
 
 
 async def _changed(services: Services, model: str) -> None:
-    """Let this process and the others look afresh; those that Redis does not reach do so within a second."""
-    services.registry.forget(model)
+    """Let all processes look afresh; other gateways are told by Redis, or do so within a second."""
+    await services.change(model, "forget")
     try:
         await services.queue.announce(model)
     except QueueUnavailable as error:

@@ -77,7 +77,10 @@ async def ready(services: Serving) -> OipReady:
 
 @router.get("/v2/models/stats", summary="Statistics of all models in memory")
 async def all_statistics(services: Serving) -> OipStatistics:
-    """Return what every version in memory has done since it was loaded."""
+    """Return what every version in memory has done since it was loaded, in the process that answers.
+
+    `/metrics` tells what all processes of the gateway did.
+    """
     return OipStatistics(model_stats=[_statistics(endpoint) for endpoint in services.registry.endpoints()])
 
 
@@ -110,7 +113,10 @@ async def configuration(services: Serving, model: ModelName, version: str | None
 @router.get(f"{MODEL}/stats", summary="Statistics of a model", responses=documented_oip(*MODEL_ERRORS))
 @router.get(f"{VERSION}/stats", summary="Statistics of a version", responses=documented_oip(*MODEL_ERRORS))
 async def statistics(services: Serving, model: ModelName, version: str | None = None) -> OipStatistics:
-    """Return what the version, or each version in memory, has done since it was loaded."""
+    """Return what the version, or each version in memory, has done since it was loaded, in the process that answers.
+
+    `/metrics` tells what all processes of the gateway did.
+    """
     wanted = await services.registry.find(model, version)
     found = [endpoint for endpoint in services.registry.endpoints() if endpoint.manifest.model == model]
     return OipStatistics(model_stats=[_statistics(endpoint) for endpoint in (found if version is None else [wanted])])
@@ -125,7 +131,10 @@ async def statistics(services: Serving, model: ModelName, version: str | None = 
 async def index(
     services: Serving, request: Annotated[OipIndexRequest, Depends(json_body(OipIndexRequest, optional=True))]
 ) -> list[OipIndexEntry]:
-    """Return every version of every model, and whether it is in memory; with ``ready`` only those that are."""
+    """Return every version of every model, and whether it is in memory; with ``ready`` only those that are.
+
+    What is unloaded is so in every process of the gateway; what is in memory, in the one that answers.
+    """
     found: list[OipIndexEntry] = []
     for model in await services.registry.models():
         found += await _entries(services, model)
@@ -134,17 +143,23 @@ async def index(
 
 @router.post(f"{REPOSITORY}/models/{{model}}/load", summary="Load a model", responses=documented_oip(*MODEL_ERRORS))
 async def load(services: Serving, model: ModelName) -> OipModelReady:
-    """Load the version that is answered with by default, checked and warm, and say so once it answers."""
-    services.registry.allow(model)
+    """Load the version that is answered with by default, checked and warm, and say so once it answers.
+
+    Every process of the gateway begins to load it; the one that was asked has when this is answered.
+    """
+    await services.change(model, "load")
     await services.registry.find(model, None)
     return OipModelReady(name=model, ready=True)
 
 
 @router.post(f"{REPOSITORY}/models/{{model}}/unload", summary="Unload a model", responses=documented_oip(*MODEL_ERRORS))
 async def unload(services: Serving, model: ModelName) -> OipModelReady:
-    """Take every version out of memory; until the model is loaded again it does not answer."""
+    """Take every version out of memory; until the model is loaded again it does not answer.
+
+    In every process of the gateway, also in those that start later; other gateways and a restarted one have it.
+    """
     await services.registry.listing(model)
-    services.registry.unload(model)
+    await services.change(model, "unload")
     return OipModelReady(name=model, ready=False)
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import structlog
 from anyio import to_thread
 
+from app.peers import Change
 from app.queue import JobQueue
 from app.serving.endpoints import Endpoint
 from app.serving.sessions import LoadedModel
@@ -89,6 +90,7 @@ class Registry:
         self._loaded: Memory = OrderedDict() if memory is None else memory
         self._loading: dict[Key, asyncio.Task[Endpoint]] = {}
         self._unloaded: set[str] = set()
+        self._warming: set[asyncio.Task[Endpoint]] = set()
 
     async def listing(self, model: str) -> ModelListing:
         """Return versions and aliases of a model; those known last if the store is away or does not answer.
@@ -174,6 +176,22 @@ class Registry:
     async def models(self) -> list[str]:
         """Return the names of all models in the store."""
         return await to_thread.run_sync(self._versions.models)
+
+    def apply(self, change: Change) -> None:
+        """Do what a change says."""
+        match change.what:
+            case "forget":
+                self.forget(change.model)
+            case "unload":
+                self.unload(change.model)
+            case "load":
+                self.allow(change.model)
+
+    def warm(self, model: str) -> None:
+        """Load the default version for requests to come; what forbids that is told to them."""
+        task = asyncio.create_task(self.find(model, None))
+        self._warming.add(task)
+        task.add_done_callback(self._warmed)
 
     def unload(self, model: str) -> None:
         """Take a model out of memory, and load it no more until ``allow``; requests under way keep theirs."""
@@ -271,6 +289,11 @@ class Registry:
         del self._loading[key]
         if not done.cancelled():
             done.exception()  # looked at, lest asyncio complains when everybody who waited has left
+
+    def _warmed(self, done: asyncio.Task[Endpoint]) -> None:
+        self._warming.discard(done)
+        if not done.cancelled():
+            done.exception()  # looked at, as above
 
     def _evict(self) -> None:
         """Drop the versions that were not asked for longest; requests under way keep theirs."""

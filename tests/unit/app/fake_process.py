@@ -1,7 +1,8 @@
 """A gateway process without a gateway, run as a program by the tests of the parent; speaks the real messages.
 
 The settings name a file that gets a line per start, and what each start does in order; the last goes on for ever.
-It answers every connection with its process id, and counts the answers.
+It answers every connection with its process id, and counts the answers. Changes that it follows are lines of the file
+``followed.PID`` beside the other; one that is ``deaf`` to them says nothing.
 """
 
 from __future__ import annotations
@@ -33,13 +34,26 @@ def main(listening: int, talking: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if does == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if does == "stuck":
+        time.sleep(600)
+    followed = starts.with_name(f"followed.{os.getpid()}")
+    parent.sendall(messages.pack("join", id=7))
+    while (message := messages.receive(parent))["word"] == "change":
+        follow(message, followed)
+    assert message == {"word": "confirmed", "id": 7}
     parent.sendall(messages.pack("ready"))
     if does == "hang":
         time.sleep(600)
-    serve(listener, parent)
+    serve(listener, parent, followed, deaf=does == "deaf")
 
 
-def serve(listener: socket.socket, parent: socket.socket) -> None:
+def follow(message: messages.Message, followed: Path) -> None:
+    change = message["change"]
+    with followed.open("a", encoding="utf-8") as lines:
+        lines.write(f"{change['what']} {change['project']}/{change['model']}\n")
+
+
+def serve(listener: socket.socket, parent: socket.socket, followed: Path, *, deaf: bool) -> None:
     answered = 0
     listener.setblocking(False)  # noqa: FBT003 - the standard library's own signature
     while True:
@@ -52,6 +66,11 @@ def serve(listener: socket.socket, parent: socket.socket) -> None:
             if message["word"] == "leave":
                 parent.sendall(messages.pack("snapshot", series=series(answered)))
                 return
+            if message["word"] == "change":
+                if not deaf:
+                    follow(message, followed)
+                    parent.sendall(messages.pack("followed", id=message["id"]))
+                continue
             parent.sendall(messages.pack("snapshot", series=series(answered)))
         elif listener in readable:
             try:

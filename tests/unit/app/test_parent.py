@@ -16,6 +16,7 @@ import pytest
 import structlog
 from structlog.typing import EventDict
 
+from app.processes import changes
 from app.processes.member import Member
 from app.processes.parent import Parent, Plan
 
@@ -63,6 +64,27 @@ class Family:
         answer = await asyncio.wait_for(reader.read(), SECONDS)
         writer.close()
         return int(answer)
+
+    def followed(self, pid: int) -> list[str]:
+        """Return the changes that a child followed."""
+        lines = self.starts.with_name(f"followed.{pid}")
+        return lines.read_text().splitlines() if lines.exists() else []
+
+    async def change(self, what: str, model: str = "tiny", by: int = 0) -> None:
+        """Have a child ask for a change; return when it is told that all have followed."""
+        asking = list(self.parent._members.values())[by]
+        told: asyncio.Queue[dict[str, object]] = asyncio.Queue()
+        tell = asking.tell
+
+        def hear(word: str, **fields: object) -> None:
+            if word == "confirmed":
+                told.put_nowait(fields)
+            tell(word, **fields)
+
+        asking.tell = hear  # type: ignore[method-assign]
+        change = {"project": "default", "model": model, "what": what}
+        self.parent._hear(asking, {"word": "change", "id": 5, "change": change})
+        assert await asyncio.wait_for(told.get(), SECONDS) == {"id": 5}
 
     async def count(self) -> float:
         """Return what the parent tells of all."""
@@ -246,3 +268,77 @@ async def test_scrape_does_not_wait_long_for_a_child_that_hangs(listener: socket
         began = asyncio.get_running_loop().time()
         await family.parent._answer(asking, 0)
         assert asyncio.get_running_loop().time() - began < 5
+
+
+async def test_change_is_followed_by_all_in_one_order_before_who_asked_is_told(
+    listener: socket.socket, tmp_path: Path, log: list[EventDict]
+) -> None:
+    """Also by the one that asks, as another may have asked for the opposite just before."""
+    family = Family(listener, tmp_path, "serve")
+    async with running(family):
+        await family.change("forget", by=0)
+        assert [family.followed(pid) for pid in family.pids] == [["forget default/tiny"]] * 2
+        await asyncio.gather(family.change("unload", by=0), family.change("load", by=1))
+        wanted = ["forget default/tiny", "unload default/tiny", "load default/tiny"]
+        assert [family.followed(pid) for pid in family.pids] == [wanted] * 2
+    assert events(log, "change_not_followed") == []
+
+
+async def test_process_that_starts_later_is_told_what_is_unloaded_before_it_takes_requests(
+    listener: socket.socket, tmp_path: Path
+) -> None:
+    """After a crash and by a rolling restart; what was loaded again is not."""
+    family = Family(listener, tmp_path, "serve")
+    async with running(family):
+        for what, model in (("unload", "first"), ("unload", "second"), ("forget", "second"), ("load", "first")):
+            await family.change(what, model)
+        killed = family.pids[0]
+        os.kill(killed, signal.SIGKILL)
+        await until(lambda: killed not in family.pids and len(family.pids) == 2)
+        assert family.followed(family.pids[-1]) == ["unload default/second"]
+        old = set(family.pids)
+        family.parent.roll()
+        await until(lambda: len(family.pids) == 2 and not old & set(family.pids))
+        assert [family.followed(pid) for pid in family.pids] == [["unload default/second"]] * 2
+
+
+async def test_change_waits_a_second_for_a_process_that_does_not_follow(
+    listener: socket.socket, tmp_path: Path, log: list[EventDict]
+) -> None:
+    """And the log names it."""
+    family = Family(listener, tmp_path, "serve", "deaf")
+    async with running(family):
+        began = asyncio.get_running_loop().time()
+        await family.change("unload")
+        taken = asyncio.get_running_loop().time() - began
+    assert changes.FOLLOW_SECONDS * 0.9 < taken < changes.FOLLOW_SECONDS + 2
+    (told,) = events(log, "change_not_followed")
+    assert (told["what"], told["model"], len(told["processes"])) == ("unload", "tiny", 1)
+
+
+async def test_change_does_not_wait_for_a_process_that_starts(
+    listener: socket.socket, tmp_path: Path, log: list[EventDict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told before it takes requests."""
+    monkeypatch.setattr(changes, "FOLLOW_SECONDS", 10 * SECONDS)
+    family = Family(listener, tmp_path, "serve", "serve", "stuck")
+    async with running(family):
+        killed = family.pids[0]
+        os.kill(killed, signal.SIGKILL)
+        await until(lambda: family.started() == 3)
+        await family.change("unload")
+    assert events(log, "change_not_followed") == []
+
+
+async def test_change_does_not_wait_for_a_process_that_has_ended(
+    listener: socket.socket, tmp_path: Path, log: list[EventDict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "FOLLOW_SECONDS", 10 * SECONDS)
+    family = Family(listener, tmp_path, "deaf", "deaf", "serve")
+    async with running(family):
+        asked = asyncio.create_task(family.change("unload"))
+        await asyncio.sleep(0.1)
+        for pid in family.pids:
+            os.kill(pid, signal.SIGKILL)
+        await asked
+    assert events(log, "change_not_followed") == []
