@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 from threading import Barrier
 
@@ -22,95 +20,8 @@ from models.contract.errors import (
     VersionInUse,
     VersionNotFound,
 )
-from models.contract.manifest import DatasetReference, FurtherFile, Manifest, Part, Probe
-from models.contract.tensors import PartSignature, TensorSignature
-
-SIGNATURE = PartSignature(
-    inputs=(TensorSignature(name="x", shape=("batch", 2)),), outputs=(TensorSignature(name="y", shape=("batch", 2)),)
-)
-
-
-class MemoryStore(ArtifactStore):
-    """A store in memory that holds state like a real one, and can fail or be overtaken at a chosen write."""
-
-    def __init__(self) -> None:
-        """Start empty; every write is announced to ``before`` and ``after``."""
-        self.objects: dict[str, bytes] = {}
-        self.before: Callable[[], None] = lambda: None
-        self.after: Callable[[], None] = lambda: None
-
-    def put(self, path: str, data: bytes | Path) -> None:
-        assert isinstance(data, bytes)
-        self.before()
-        self.objects[path] = data
-        self.after()
-
-    def put_if_absent(self, path: str, data: bytes) -> bool:
-        self.before()
-        absent = self.objects.setdefault(path, data) is data
-        self.after()
-        return absent
-
-    def get(self, path: str) -> bytes:
-        if path not in self.objects:
-            raise ObjectMissing(path)
-        return self.objects[path]
-
-    def exists(self, path: str) -> bool:
-        return path in self.objects
-
-    def stream(self, path: str, chunk_bytes: int = 2**20) -> Iterator[bytes]:
-        del chunk_bytes
-        yield self.get(path)
-
-    def names(self, prefix: str) -> list[str]:
-        below = [path.removeprefix(f"{prefix}/") for path in self.objects if path.startswith(f"{prefix}/")]
-        return sorted(path for path in below if "/" not in path)
-
-    def folders(self, prefix: str) -> list[str]:
-        below = [path.removeprefix(f"{prefix}/") for path in self.objects if path.startswith(f"{prefix}/")]
-        return sorted({path.split("/", 1)[0] for path in below if "/" in path})
-
-    def delete(self, path: str) -> None:
-        self.objects.pop(path, None)
-
-
-def _deliver(versions: Versions, job: str, *, attempt: int = 1, model: str = "digits") -> Manifest:
-    """Write the part and the probe of a job and publish it, as a worker does."""
-    graph, probe = f"graph of {job}".encode(), b"probe"
-    part_path = versions.part_path(job, attempt, "reader.onnx")
-    probe_path = versions.part_path(job, attempt, "probe.npz")
-    versions.write(part_path, graph)
-    versions.write(probe_path, probe)
-    digest = hashlib.sha256(graph).hexdigest()
-    part = Part(path=part_path, sha256=digest, payload_bytes=len(graph), signature=SIGNATURE)
-    return versions.publish(
-        Manifest(
-            model=model,
-            version=1,
-            job=job,
-            family="reader",
-            task="reading",
-            verbs=("read",),
-            headline="accuracy",
-            config={},
-            training={},
-            dataset=DatasetReference(name="digits", kind="images", digest="sha256:0", counts={"train": 1}),
-            seed=0,
-            code_version="0",
-            created=datetime(2026, 1, 1, tzinfo=UTC),
-            duration_seconds={},
-            metrics={},
-            curves=[],
-            parity={},
-            parts={"reader": part},
-            probe=Probe(path=probe_path, sha256=hashlib.sha256(probe).hexdigest()),
-            meta={},
-            assets={},
-            value_range=None,
-            insides=(),
-        )
-    )
+from models.contract.manifest import FurtherFile, Manifest
+from unit.models.delivering import MemoryStore, deliver
 
 
 def _whole(versions: Versions, number: int) -> bool:
@@ -129,8 +40,8 @@ def versions(request: pytest.FixtureRequest, tmp_path: Path) -> Versions:
 
 def test_same_job_twice_is_one_version(versions: Versions) -> None:
     """The second attempt wrote other files; the version stays with those of the first."""
-    first = _deliver(versions, "job_1")
-    again = _deliver(versions, "job_1", attempt=2)
+    first = deliver(versions, "job_1")
+    again = deliver(versions, "job_1", attempt=2)
     assert again == first
     assert versions.listing("digits").versions == (1,)
     assert versions.manifest("digits", 1).parts["reader"].path.startswith("default/jobs/job_1/1/")
@@ -139,9 +50,9 @@ def test_same_job_twice_is_one_version(versions: Versions) -> None:
 
 
 def test_jobs_get_numbers_in_turn(versions: Versions) -> None:
-    assert [_deliver(versions, f"job_{index}").version for index in range(12)] == list(range(1, 13))
+    assert [deliver(versions, f"job_{index}").version for index in range(12)] == list(range(1, 13))
     assert versions.listing("digits").versions == tuple(range(1, 13))
-    assert _deliver(versions, "other", model="letters").version == 1
+    assert deliver(versions, "other", model="letters").version == 1
     assert versions.models() == ["digits", "letters"]
 
 
@@ -151,12 +62,12 @@ def test_jobs_at_the_same_time_get_versions_of_their_own(tmp_path: Path) -> None
     jobs = [f"job_{index}" for index in range(4)] * 2
     barrier = Barrier(len(jobs))
 
-    def deliver(job: str) -> tuple[str, int]:
+    def delivered(job: str) -> tuple[str, int]:
         barrier.wait()
-        return job, _deliver(versions, job).version
+        return job, deliver(versions, job).version
 
     with ThreadPoolExecutor(len(jobs)) as pool:
-        published = set(pool.map(deliver, jobs))
+        published = set(pool.map(delivered, jobs))
     assert {job for job, _ in published} == set(jobs)
     assert sorted(number for _, number in published) == [1, 2, 3, 4]
     assert versions.listing("digits").versions == (1, 2, 3, 4)
@@ -172,10 +83,10 @@ def test_publishing_overtaken_at_any_write(other: str, overtaken_at: int) -> Non
     def overtake() -> None:
         if next(writes) == overtaken_at:
             store.before = lambda: None
-            _deliver(versions, other, attempt=2)
+            deliver(versions, other, attempt=2)
 
     store.before = overtake
-    _deliver(versions, "job_1")
+    deliver(versions, "job_1")
     numbers = {job: versions.settle("digits", job) for job in ("job_1", other)}
     assert None not in numbers.values()
     assert sorted(versions.listing("digits").versions) == list(range(1, 1 + len(numbers)))
@@ -197,7 +108,7 @@ def test_failing_at_any_write_leaves_no_half_version(fails_at: int, *, written: 
 
     setattr(store, "after" if written else "before", fail)
     with pytest.raises(StoreFull):
-        _deliver(versions, "job_1")
+        deliver(versions, "job_1")
     if fails_at == 4 and written:
         assert versions.listing("digits").versions == (1,)
         assert _whole(versions, 1)
@@ -205,10 +116,10 @@ def test_failing_at_any_write_leaves_no_half_version(fails_at: int, *, written: 
         with pytest.raises(ModelNotFound):
             versions.listing("digits")
     store.before = store.after = lambda: None
-    assert _deliver(versions, "job_1", attempt=2).version == 1
+    assert deliver(versions, "job_1", attempt=2).version == 1
     assert versions.listing("digits").versions == (1,)
     assert _whole(versions, 1)
-    assert _deliver(versions, "job_2").version == 2
+    assert deliver(versions, "job_2").version == 2
 
 
 # --- deleting --------------------------------------------------------------------------------------------------------
@@ -217,28 +128,28 @@ def test_failing_at_any_write_leaves_no_half_version(fails_at: int, *, written: 
 def test_deleted_numbers_are_never_used_again(versions: Versions) -> None:
     """Not even that of the newest version, and not by the job that had it."""
     for job in ("job_1", "job_2"):
-        _deliver(versions, job)
+        deliver(versions, job)
     versions.delete("digits", 2)
     assert versions.listing("digits").versions == (1,)
     with pytest.raises(VersionNotFound):
         versions.manifest("digits", 2)
-    assert _deliver(versions, "job_3").version == 3
+    assert deliver(versions, "job_3").version == 3
     assert versions.listing("digits").versions == (1, 3)
 
 
 def test_deleting_removes_the_parts(versions: Versions) -> None:
-    path = _deliver(versions, "job_1").parts["reader"].path
+    path = deliver(versions, "job_1").parts["reader"].path
     assert versions.read(path)
     versions.delete("digits", 1)
     with pytest.raises(ObjectMissing):
         versions.read(path)
     with pytest.raises(ModelNotFound):
         versions.listing("digits")
-    assert _deliver(versions, "job_2").version == 2
+    assert deliver(versions, "job_2").version == 2
 
 
 def test_deleting_removes_the_formats_that_are_not_served(versions: Versions) -> None:
-    served = _deliver(versions, "job_1")
+    served = deliver(versions, "job_1")
     path = versions.part_path("job_1", 1, "reader.pt")
     versions.write(path, b"archive")
     also = FurtherFile(path=path, format="torchscript", sha256="0", payload_bytes=7, parity={"y": 0.0})
@@ -252,7 +163,7 @@ def test_deleting_removes_the_formats_that_are_not_served(versions: Versions) ->
 
 def test_manifest_from_before_there_were_formats_is_read(versions: Versions) -> None:
     """Its parts are ONNX, and there is nothing beside them."""
-    sent = _deliver(versions, "job_1").model_dump(mode="json")
+    sent = deliver(versions, "job_1").model_dump(mode="json")
     for name in ("format", "also"):
         del sent["parts"]["reader"][name]
     part = Manifest.model_validate(sent).parts["reader"]
@@ -260,7 +171,7 @@ def test_manifest_from_before_there_were_formats_is_read(versions: Versions) -> 
 
 
 def test_version_that_an_alias_names_cannot_be_deleted(versions: Versions) -> None:
-    _deliver(versions, "job_1")
+    deliver(versions, "job_1")
     versions.set_alias("digits", "production", 1)
     with pytest.raises(VersionInUse, match="production"):
         versions.delete("digits", 1)
@@ -275,7 +186,7 @@ def test_version_that_an_alias_names_cannot_be_deleted(versions: Versions) -> No
 def test_newest_alias_record_wins(versions: Versions) -> None:
     """Eleven moves, so that the order of the records is that of numbers and not of text."""
     for job in ("job_1", "job_2"):
-        _deliver(versions, job)
+        deliver(versions, job)
     for move in range(11):
         versions.set_alias("digits", "production", 1 + move % 2)
     assert versions.listing("digits").aliases == {"production": 1}
@@ -293,7 +204,7 @@ def test_alias_set_by_two_at_once_is_that_of_the_later_record() -> None:
     store = MemoryStore()
     versions = Versions(store)
     for job in ("job_1", "job_2"):
-        _deliver(versions, job)
+        deliver(versions, job)
 
     def overtake() -> None:
         store.before = lambda: None
@@ -306,14 +217,14 @@ def test_alias_set_by_two_at_once_is_that_of_the_later_record() -> None:
 
 @pytest.mark.parametrize("alias", ["", "7", "a/b", "..", ".", ".hidden", "a" * 65, "é", "a b", "-x"])
 def test_alias_that_is_no_name_is_refused(versions: Versions, alias: str) -> None:
-    _deliver(versions, "job_1")
+    deliver(versions, "job_1")
     with pytest.raises(ValidationFailed, match="is not a name"):
         versions.set_alias("digits", alias, 1)
     assert versions.listing("digits").aliases == {}
 
 
 def test_alias_of_nothing_is_refused(versions: Versions) -> None:
-    _deliver(versions, "job_1")
+    deliver(versions, "job_1")
     with pytest.raises(VersionNotFound, match="Known: 1"):
         versions.set_alias("digits", "production", 2)
     with pytest.raises(AliasNotFound):
@@ -327,21 +238,21 @@ def test_alias_of_nothing_is_refused(versions: Versions) -> None:
 )
 def test_version_is_found_by_number_alias_or_default(versions: Versions, wanted: str | None, number: int) -> None:
     for job in ("job_1", "job_2", "job_3"):
-        _deliver(versions, job)
+        deliver(versions, job)
     versions.set_alias("digits", "candidate", 1)
     assert versions.listing("digits").resolve("digits", wanted) == number
 
 
 def test_production_is_the_default_once_there_is_one(versions: Versions) -> None:
     for job in ("job_1", "job_2"):
-        _deliver(versions, job)
+        deliver(versions, job)
     versions.set_alias("digits", "production", 1)
     assert versions.listing("digits").resolve("digits", None) == 1
 
 
 @pytest.mark.parametrize("wanted", ["2", "0", "1" * 30, "productoin", "", "²"])
 def test_version_that_is_not_there_is_named_with_those_that_are(versions: Versions, wanted: str) -> None:
-    _deliver(versions, "job_1")
+    deliver(versions, "job_1")
     versions.set_alias("digits", "production", 1)
     with pytest.raises(VersionNotFound, match=r"production"):
         versions.listing("digits").resolve("digits", wanted)
@@ -350,7 +261,7 @@ def test_version_that_is_not_there_is_named_with_those_that_are(versions: Versio
 @pytest.mark.parametrize("model", ["", "..", "a/b", "nothing", "digits "])
 def test_model_that_is_not_there_is_not_found(versions: Versions, model: str) -> None:
     """Also where the name could not be a folder of the store."""
-    _deliver(versions, "job_1")
+    deliver(versions, "job_1")
     with pytest.raises(ModelNotFound):
         versions.listing(model)
     with pytest.raises((ModelNotFound, VersionNotFound)):
@@ -383,7 +294,7 @@ def test_store_returns_what_was_put(tmp_path: Path) -> None:
 
 def test_what_a_file_manager_leaves_in_the_store_is_no_record(tmp_path: Path) -> None:
     versions = Versions(ArtifactStore(tmp_path.as_uri()))
-    _deliver(versions, "job_1")
+    deliver(versions, "job_1")
     versions.set_alias("digits", "production", 1)
     root = tmp_path / "default/models"
     for folder in (root, root / "digits/versions", root / "digits/aliases", root / "digits/aliases/production"):
@@ -393,4 +304,4 @@ def test_what_a_file_manager_leaves_in_the_store_is_no_record(tmp_path: Path) ->
     assert versions.models() == ["digits"]
     versions.set_alias("digits", "production", 1)
     assert versions.listing("digits").aliases == {"production": 1}
-    assert _deliver(versions, "job_2").version == 2
+    assert deliver(versions, "job_2").version == 2
