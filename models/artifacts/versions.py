@@ -6,16 +6,20 @@ free one) and then ``…/versions/{number}.json`` (the manifest), each only if a
 job again, at any moment and in any order, walks the same numbers from the same start and finds the version
 that is already there; so does the reaper for a job whose worker vanished in between. For a job that is given up the
 marker says that there is no version, and whoever still tries to publish finds that. A deleted version leaves a
-tombstone, so a number is never used twice.
+tombstone, so a number is never used twice. How an alias and the deletion of what it points at keep apart is said
+in ``aliases.py``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import orjson
 
+from models.artifacts.aliases import Aliases
+from models.artifacts.records import numbers
 from models.artifacts.store import ArtifactStore, ObjectMissing
 from models.contract.config import Options, is_name
 from models.contract.errors import (
@@ -141,8 +145,7 @@ class Versions:
         )
         if not live:
             raise ModelNotFound.named("model", model, (name for name in self.models() if name != model))
-        aliases = {name: self._alias(model, name) for name in self._store.folders(f"{root}/aliases")}
-        return ModelListing(live, {name: number for name, number in aliases.items() if number is not None})
+        return ModelListing(live, self._aliases(model).targets())
 
     def manifest(self, model: str, number: int) -> Manifest:
         """Return a version's manifest.
@@ -201,7 +204,7 @@ class Versions:
         return data if self._store.put_if_absent(path, data) else self._store.get(path)
 
     def set_alias(self, model: str, alias: str, number: int | None) -> None:
-        """Point ``alias`` at a version, or at nothing. Records are numbered; the highest wins.
+        """Point ``alias`` at a version, or at nothing.
 
         Raises:
             ValidationFailed: the alias is all digits or not a name.
@@ -215,54 +218,51 @@ class Versions:
         listing = self.listing(model)
         if number is None and alias not in listing.aliases:
             raise AliasNotFound.named(f"alias of '{model}' called", alias, listing.aliases)
-        if number is not None and number not in listing.versions:
-            raise VersionNotFound.named(f"version of '{model}' called", str(number), map(str, listing.versions))
-        folder = f"{self._root(model)}/aliases/{alias}"
-        while True:
-            record = max(self._records(folder), default=0) + 1
-            if self._store.put_if_absent(_alias_path(folder, record), orjson.dumps({"version": number})):
-                return
+        if number is None:
+            self._aliases(model).remove(alias)
+        elif number not in listing.versions or not self._pointed(model, alias, number):
+            others = (str(version) for version in listing.versions if version != number)
+            raise VersionNotFound.named(f"version of '{model}' called", str(number), others)
 
     def delete(self, model: str, number: int) -> None:
-        """Delete a version: its manifest becomes a tombstone, then its files go.
+        """Delete a version: no alias can point at it any more, its manifest becomes a tombstone, then its files go.
 
         Raises:
             VersionNotFound: there is no such version.
             VersionInUse: an alias points at it; names the alias.
         """
         manifest = self.manifest(model, number)
-        pointing = [name for name, target in self.listing(model).aliases.items() if target == number]
-        if pointing:
-            message = (
-                f"Version {number} of '{model}' is what '{pointing[0]}' points at; move or delete the alias first."
-            )
+        pointing = self._aliases(model).forbid(number)
+        if pointing is not None:
+            message = f"Version {number} of '{model}' is what '{pointing}' points at; move or delete the alias first."
             raise VersionInUse(message)
-        tombstone = orjson.dumps({"job": manifest.job, "version": number, "deleted": True})
-        self._store.put(f"{self._root(model)}/versions/{number}.json", tombstone)
+        self._bury(model, number, manifest)
         for path in sorted(manifest.paths()):
             self._store.delete(path)
+
+    def _pointed(self, model: str, alias: str, number: int) -> bool:
+        """Return whether the alias points at the version, which it does unless that is just being deleted."""
+        if self._aliases(model).point(alias, number):
+            return True
+        with suppress(VersionNotFound):
+            self._bury(model, number, self.manifest(model, number))  # who was to do so may have died
+        return False
+
+    def _bury(self, model: str, number: int, manifest: Manifest) -> None:
+        """Put a tombstone where a version's manifest is."""
+        tombstone = orjson.dumps({"job": manifest.job, "version": number, "deleted": True})
+        self._store.put(f"{self._root(model)}/versions/{number}.json", tombstone)
 
     def _marker_path(self, model: str, job: str) -> str:
         return f"{self._root(model)}/by-job/{job}.json"
 
-    def _alias(self, model: str, alias: str) -> int | None:
-        folder = f"{self._root(model)}/aliases/{alias}"
-        newest = max(self._records(folder), default=None)
-        return None if newest is None else orjson.loads(self._store.get(_alias_path(folder, newest)))["version"]
+    def _aliases(self, model: str) -> Aliases:
+        return Aliases(self._store, self._root(model))
 
     def _numbers(self, model: str) -> list[int]:
-        return self._records(f"{self._root(model)}/versions")
-
-    def _records(self, folder: str) -> list[int]:
-        """Return the numbers of the records in ``folder``, sorted; what a file manager left there is none."""
-        stems = (name.removesuffix(".json") for name in self._store.names(folder) if name.endswith(".json"))
-        return sorted(int(stem) for stem in stems if stem.isascii() and stem.isdigit())
+        return numbers(self._store, f"{self._root(model)}/versions")
 
     def _root(self, model: str) -> str:
         if not is_name(model):
             raise ModelNotFound.named("model", model, self.models())
         return f"{self.project}/models/{model}"
-
-
-def _alias_path(folder: str, record: int) -> str:
-    return f"{folder}/{record:012d}.json"
