@@ -1,18 +1,23 @@
 """HTTP/1.1 as uvicorn speaks it over httptools, with bounds that it does not have.
 
-httptools keeps headers in memory however many come, and uvicorn waits for ever for a request that does not end. Here
-headers have a size and a time, and so has the rest of a body whose request was answered already. Plain requests for
-predictions are answered by ``exchange.py``; every other is uvicorn's.
+httptools keeps headers in memory however many come. uvicorn waits for ever for a request that does not end and for a
+client that does not read, and keeps every request that comes before its turn. Here headers have a size and a time, and
+so has the rest of a body whose request was answered already; requests before their turn have a number, and answers that
+nobody reads a time (``send_timeout.py``). Plain requests for predictions are answered by ``exchange.py``; every other
+is uvicorn's.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from typing import NoReturn
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.exchange import Direct, Exchange
+from app.send_timeout import SendTimeout
 from app.shedding import Served
 
 HEADER_LIMIT_BYTES = 2**16
@@ -24,18 +29,32 @@ HEADER_SECONDS = 20.0
 LINGER_SECONDS = 30.0
 """How long the rest of a body is thrown away once its request was refused; a client may read answers only after it."""
 
+PIPELINED_REQUESTS = 32
+"""So many requests may begin in one piece, and so many wait on a connection for their turn. With one more the
+connection ends after the answers to those before it, and clients repeat the others (RFC 9112, §9.3.2). Each takes some
+kilobytes and time on the event loop before its key is looked at, and a piece of 256 KiB has room for 14,000."""
+
+INVALID = "Invalid HTTP request received."
+
+
+class SurplusRequestError(Exception):
+    """More requests were sent ahead than are taken; ends the parsing of a piece."""
+
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection. Those that go beyond a bound are closed without an answer."""
+    """One connection. Those that go beyond a bound are closed without an answer, or with the last they are owed."""
 
     # What most requests ask for is no part of the dictionary, which beyond 30 attributes would be one of its own.
     __slots__ = (
+        "_begun",
         "_between_requests",
         "_closing",
         "_direct",
         "_in_headers",
         "_kept_bytes",
         "_progressed",
+        "_send_timeout",
+        "_surplus",
         "cycle",
         "idle_since",
         "served",
@@ -45,6 +64,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     _closing: asyncio.TimerHandle | None
     _direct: Direct | None
+    _send_timeout: SendTimeout | None
     idle_since: float
     """When the last request was answered."""
     served: Served | None
@@ -52,11 +72,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
-        self._in_headers = self._progressed = False
+        self._in_headers = self._progressed = self._surplus = False
         self._between_requests = True
-        self._kept_bytes = 0
+        self._begun = self._kept_bytes = 0
         self.idle_since = 0.0
-        self._closing = self.served = None
+        self._closing = self._send_timeout = self.served = None
         self._direct = getattr(self.config.app, "direct", None)
         super().connection_made(transport)
         self._close_in(HEADER_SECONDS)
@@ -64,6 +84,9 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing any more."""
         self._stay()
+        if self._send_timeout is not None:
+            self._send_timeout.stop()
+            self._send_timeout = None
         if self.timeout_keep_alive_task is not None:
             self.timeout_keep_alive_task.cancel()
             self.timeout_keep_alive_task = None
@@ -82,7 +105,8 @@ class BoundedProtocol(HttpToolsProtocol):
             if served is not None and free and shedding.refuses(self, served, data):
                 return
         self._progressed = False
-        super().data_received(data)
+        self._begun = 0
+        self._parse(data)
         self._kept_bytes = 0 if self._progressed else self._kept_bytes + len(data)
         if self._kept_bytes > HEADER_LIMIT_BYTES:
             self._close()
@@ -95,6 +119,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Begin with headers."""
+        if self._begun == PIPELINED_REQUESTS:
+            self._take_no_more()
+        self._begun += 1
         self._in_headers = self._progressed = True
         self._between_requests = False
         super().on_message_begin()
@@ -109,6 +136,8 @@ class BoundedProtocol(HttpToolsProtocol):
             keep_alive = parser.get_http_version() != "1.0" and parser.should_keep_alive()
             if self._direct.begins(self, keep_alive=keep_alive):
                 return
+        if len(self.pipeline) == PIPELINED_REQUESTS:
+            self._take_no_more()
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -140,9 +169,11 @@ class BoundedProtocol(HttpToolsProtocol):
         if cycle.response_complete and cycle.more_body:
             self._close_in(LINGER_SECONDS)
         self.idle_since = time.perf_counter()
-        if self.pipeline or self.timeout_keep_alive_task is None:
+        if self.transport.is_closing():
+            self._watch_sending()
+        elif self.pipeline or self.timeout_keep_alive_task is None:
             super().on_response_complete()
-        elif not self.transport.is_closing():
+        else:
             # As uvicorn has it, but that the timer goes on: to set it anew takes longer than to look at the clock. Nor
             # are requests counted, as nothing limits how many a server answers.
             self.flow.resume_reading()
@@ -158,6 +189,23 @@ class BoundedProtocol(HttpToolsProtocol):
             self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
         else:
             super().timeout_keep_alive_handler()
+            self._watch_sending()
+
+    def eof_received(self) -> None:
+        """Close, which uvicorn has the event loop do."""
+        self._watch_sending()
+
+    def pause_writing(self) -> None:
+        """Give the client some time to read."""
+        super().pause_writing()
+        self._watch_sending()
+
+    def resume_writing(self) -> None:
+        """Go on, as the client reads."""
+        super().resume_writing()
+        if self._send_timeout is not None and not self.transport.is_closing():  # else the rest is waited for
+            self._send_timeout.stop()
+            self._send_timeout = None
 
     def cut_off(self) -> None:
         """End a prediction that is not done although the gateway has waited for it as long as it does."""
@@ -167,6 +215,35 @@ class BoundedProtocol(HttpToolsProtocol):
     def _unset_keepalive_if_required(self) -> None:
         """Let the timer go on; see there."""
 
+    def _parse(self, data: bytes) -> None:
+        """Parse a piece as uvicorn does, to which requests that are too many would be invalid ones."""
+        parser = self.parser
+        assert parser is not None
+        try:
+            parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._unsupported_upgrade_warning()
+        except httptools.HttpParserError:  # of what comes after a surplus request, too
+            if self._surplus:
+                self._progressed = True
+                return
+            self.logger.warning(INVALID)
+            self.send_400_response(INVALID)
+            self._watch_sending()
+
+    def _take_no_more(self) -> NoReturn:
+        """Let the last request that was taken be the last of the connection."""
+        self._surplus = True
+        self.shutdown()
+        if self.transport.is_closing():
+            self._watch_sending()
+        raise SurplusRequestError
+
+    def _watch_sending(self) -> None:
+        """Wait for what was written to be read, but not for ever."""
+        if self._send_timeout is None and self.transport.get_write_buffer_size():
+            self._send_timeout = SendTimeout(self.transport, self.loop)
+
     def _close_in(self, seconds: float) -> None:
         self._stay()
         self._closing = self.loop.call_later(seconds, self._close)
@@ -175,6 +252,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._closing = None
         if not self.transport.is_closing():
             self.transport.close()
+        self._watch_sending()
 
     def _stay(self) -> None:
         if self._closing is not None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+import socket
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 
 import numpy as np
 import orjson
 import pytest
+import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from app.exchange import Direct, Exchange
+from app.protocol import BoundedProtocol
 from app.serving.batching import Batcher
 from app.serving.runs import Done, Item
 from app.serving.tickets import Ticket
@@ -73,6 +78,18 @@ class Asked:
         writer.close()
         self._app.direct = self._direct  # type: ignore[attr-defined] - as above
         return answer
+
+
+@asynccontextmanager
+async def connections(app: ASGIApp) -> AsyncGenerator[tuple[int, set[BoundedProtocol]]]:
+    """Serve ``app``; yield the port and the connections that there are."""
+    config = uvicorn.Config(app, http=BoundedProtocol, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serving = asyncio.create_task(server._serve([listener]))
+        yield listener.getsockname()[1], server.server_state.connections  # type: ignore[misc] - all are of this kind
+        server.should_exit = True
+        await serving
 
 
 def hold(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:

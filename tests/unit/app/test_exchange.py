@@ -170,6 +170,7 @@ LEAVING = {
     "cut off": (request()[:-3], False),
     "waiting": (request(), False),
     "several at once": (OTHERS["chunked"] * 2, False),
+    "more at once than are taken": (OTHERS["chunked"] * 40, False),
 }
 
 
