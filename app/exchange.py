@@ -225,6 +225,8 @@ class Exchange:
             self._answer(200, "ok", extra, content)
 
     def _written(self, done: asyncio.Future[tuple[bytes, list[tuple[bytes, bytes]]]]) -> None:
+        if self.response_complete:  # as above
+            return
         if done.cancelled():
             self._fail(Draining("The gateway is shutting down."))
         elif (error := done.exception()) is not None:

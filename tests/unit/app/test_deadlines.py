@@ -12,8 +12,11 @@ import httpx
 import pytest
 
 from app.dependencies import Services
+from app.exchange import Exchange
 from app.routes import inference
-from unit.app.asking import IMAGES, Asked, request
+from app.serving.oip import requests
+from app.serving.runs import Outputs
+from unit.app.asking import IMAGES, Asked, request, until
 from unit.app.publishing import Publisher
 
 BODY = {"inputs": [[[0, 1], [2, 3]]]}
@@ -74,6 +77,30 @@ async def test_runs_keep_no_request_from_being_read(
     with busy(services.computing):
         answer = await asyncio.wait_for(client.post(CLASSIFY, json={"inputs": 7}), PATIENCE)
     assert answer.status_code == 422
+
+
+async def test_an_answer_that_is_written_when_its_request_is_cut_off_is_not_sent(
+    asked: Asked, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is the request counted twice."""
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    writing, computed = list[Exchange](), Exchange._computed
+
+    def noted(exchange: Exchange, wanted: requests.Asked, result: Outputs | Exception) -> None:
+        computed(exchange, wanted, result)
+        writing.append(exchange)
+
+    monkeypatch.setattr(Exchange, "_computed", noted)
+    monkeypatch.setattr(inference, "WRITTEN_INLINE_BYTES", 0)
+    with busy(services.executor):
+        answer = asyncio.create_task(asked.ask(request()))
+        await until(lambda: bool(writing))
+        writing[0].cut_off()
+        assert b" 503 " in await answer
+    await asyncio.get_running_loop().run_in_executor(services.executor, int)
+    await asyncio.sleep(0.05)
+    assert (asked.direct, complaints) == (1, [])
 
 
 async def test_a_long_answer_is_written_in_a_thread(
