@@ -144,8 +144,7 @@ class Link:
                     with suppress(ConnectionError):
                         self._say("snapshot", series=self._take())
                 case "change":
-                    fields = message["change"]
-                    follow(Change(fields["project"], fields["model"], fields["what"]))
+                    follow(Change(**message["change"]))
                     with suppress(ConnectionError):
                         self._say("followed", id=message["id"])
                 case "merged" | "confirmed" if message["id"] in self._asked and not self._asked[message["id"]].done():

@@ -143,15 +143,11 @@ async def _infer(
     if len(body) <= PARSED_INLINE_BYTES:
         asked = read(endpoint, headers, body, ticket)
     else:
-        loop = asyncio.get_running_loop()
-        reading = loop.run_in_executor(serving.executor, read, endpoint, headers, body, ticket)
-        asked = await endpoint.in_time(reading, ticket)
+        asked = await endpoint.in_thread(serving.executor, ticket, read, endpoint, headers, body, ticket)
     outputs = await endpoint.run_checked(asked.part, asked.arrays, ticket)
     if not is_long(outputs):
         return written(endpoint, asked, outputs, headers, ticket)
-    loop = asyncio.get_running_loop()
-    writing = loop.run_in_executor(serving.executor, written, endpoint, asked, outputs, headers, ticket)
-    return await endpoint.in_time(writing, ticket)
+    return await endpoint.in_thread(serving.executor, ticket, written, endpoint, asked, outputs, headers, ticket)
 
 
 def read(endpoint: Endpoint, headers: bodies.Headers, body: bytes, ticket: Ticket) -> requests.Asked:
@@ -205,8 +201,7 @@ async def _predict(
     if len(body) <= PARSED_INLINE_BYTES:
         asked = _read(verb, given, body)
     else:
-        reading = asyncio.get_running_loop().run_in_executor(serving.executor, _read, verb, given, body)
-        asked = await endpoint.in_time(reading, ticket)
+        asked = await endpoint.in_thread(serving.executor, ticket, _read, verb, given, body)
     if verb.stream and verb.stream.wanted(asked):
         if picture:
             raise ValidationFailed.at("/stream", "is answered as events, which no picture is; leave out one of the two")
@@ -219,10 +214,8 @@ async def _predict(
         asked = picture.complete(served, asked)
     predictions = await inference.predict(endpoint, verb, asked, ticket, serving.executor)
     if picture:
-        loop = asyncio.get_running_loop()
         draw = picture.further.get(form, picture.draw)
-        drawing = loop.run_in_executor(serving.executor, draw, served, asked, predictions)
-        content = await endpoint.in_time(drawing, ticket)
+        content = await endpoint.in_thread(serving.executor, ticket, draw, served, asked, predictions)
         return content, [*_extras(endpoint, headers, ticket), (b"content-type", form.encode())]
     content = await _predicted(endpoint, predictions)
     return content, [*_extras(endpoint, headers, ticket), (b"content-type", JSON)]

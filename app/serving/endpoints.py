@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Callable
 from concurrent.futures import Executor
 from functools import partial
-from typing import TypeVar
+from typing import TypeVar, TypeVarTuple
 
 from app.serving.batching import Batcher, too_late, too_many
 from app.serving.oip.requests import Reader
@@ -20,6 +20,7 @@ from models.contract.manifest import Manifest
 from models.contract.task import Arrays
 
 T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
 
 FULL_RUNS = 4
 """So many runs' worth of requests may be on their way however long they take."""
@@ -121,12 +122,15 @@ class Endpoint:
             error = task.exception()
             done(error if isinstance(error, Exception) else task.result())
 
-    async def in_time(self, work: Awaitable[T], ticket: Ticket) -> T:
-        """Return what comes of work for a request, such as in a thread that it may have to wait for.
+    async def in_thread(
+        self, executor: Executor, ticket: Ticket, function: Callable[[*Arguments], T], *arguments: *Arguments
+    ) -> T:
+        """Return what a function returns for a request in a thread, which it may have to wait for.
 
         Raises:
-            DeadlineExceeded: the deadline of the ticket passed first; the work is cancelled if it has not begun.
+            DeadlineExceeded: the deadline of the ticket passed first; the function is not called if it has not been.
         """
+        work = asyncio.get_running_loop().run_in_executor(executor, function, *arguments)
         if ticket.deadline is None:
             return await work
         limit = asyncio.timeout(ticket.deadline - time.perf_counter())

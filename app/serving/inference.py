@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Generator, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
@@ -67,12 +66,11 @@ async def predict(
         DeadlineExceeded: the deadline passed first.
         ClientLeft: the client has gone; the codec was closed.
     """
-    loop = asyncio.get_running_loop()
     codec = verb.codec(endpoint.loaded.served, request)
     outputs: Arrays | None = None
     try:
         while True:
-            step = await endpoint.in_time(loop.run_in_executor(executor, advance, codec, outputs), ticket)
+            step = await endpoint.in_thread(executor, ticket, advance, codec, outputs)
             if not isinstance(step, Call):
                 return step
             if ticket.left():

@@ -6,7 +6,6 @@ Until there is a first piece nothing is sent, so that a request that is refused 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from concurrent.futures import Executor
 from contextlib import aclosing
@@ -74,11 +73,10 @@ class Events:
 
 async def _events(endpoint: Endpoint, codec: StreamCodec, ticket: Ticket, executor: Executor) -> Written:
     """Yield the events; the codec thinks in a thread, its runs go through the queues of the parts."""
-    loop = asyncio.get_running_loop()
     outputs: Arrays | None = None
     try:
         while True:
-            step = await endpoint.in_time(loop.run_in_executor(executor, inference.advance, codec, outputs), ticket)
+            step = await endpoint.in_thread(executor, ticket, inference.advance, codec, outputs)
             if ticket.left():
                 raise ClientLeft
             match step:

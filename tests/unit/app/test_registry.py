@@ -27,6 +27,11 @@ class Clock:
         return self.seconds
 
 
+def away(_: str) -> None:
+    """Stand in for a look at a store that is away."""
+    raise StoreUnavailable("It is away.")
+
+
 @pytest.fixture
 def clock() -> Clock:
     """Return a clock that stands still."""
@@ -123,9 +128,6 @@ async def test_deleted_model_leaves_memory(
         await registry.find("tiny", None)
     assert len(registry.pending()) == 0
 
-    def away(_: str) -> None:
-        raise StoreUnavailable("It is away.")
-
     monkeypatch.setattr(publisher.versions, "listing", away)
     with pytest.raises(StoreUnavailable):
         await registry.find("tiny", None)
@@ -150,9 +152,6 @@ async def test_loaded_version_answers_while_the_store_is_away(
     publisher.publish()
     loaded = await registry.find("tiny", None)
 
-    def away(_: str) -> None:
-        raise StoreUnavailable("It is away.")
-
     monkeypatch.setattr(publisher.versions, "listing", away)
     clock.seconds = 10
     assert await registry.find("tiny", None) is loaded
@@ -166,9 +165,6 @@ async def test_loaded_version_answers_when_redis_is_back_and_the_store_is_not(
     """That nothing may be believed without asking does not mean that nothing is known."""
     publisher.publish()
     loaded = await registry.find("tiny", None)
-
-    def away(_: str) -> None:
-        raise StoreUnavailable("It is away.")
 
     monkeypatch.setattr(publisher.versions, "listing", away)
     for changed in (None, "tiny"):
